@@ -1,0 +1,123 @@
+"""The contract between the assets and whatever makes text: value objects and Protocols, and nothing else.
+
+An asset depends on `TextGenerator` and `Tokenizer`; which server, client or fake stands behind them is decided in
+`synth_assets.definitions`. Every value object is frozen and travels between processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "unknown"]
+
+ErrorKind = Literal["context_overflow", "bad_request", "rate_limited", "timeout", "unreachable", "server_error", "malformed"]
+"""Why a request has no answer. `context_overflow` is final for that request; every other kind may pass."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One model as a server offers it. `revision` tells two sets of weights under one name apart ("" = unknown)."""
+
+    name: str
+    revision: str = ""
+    max_model_len: int | None = None
+    root: str | None = None
+    """Folder or hub name that the server loaded the weights from, where it says so."""
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How a completion is sampled; part of the request key."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class ChatMessage:
+    """One message of a prompt."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class CompletionRequest:
+    """One LLM call. `request_key` identifies its answer for ever; `response_schema` is JSON-schema text or None."""
+
+    request_key: str
+    messages: tuple[ChatMessage, ...]
+    sampling: SamplingParams
+    response_schema: str | None = None
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What came back for one request: an answer (`error_kind` is None) or the reason why there is none."""
+
+    request_key: str
+    text: str = ""
+    finish_reason: FinishReason = "unknown"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_prompt_tokens: int = 0
+    wall_seconds: float = 0.0
+    error_kind: ErrorKind | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One bought answer, as `ledger.completions` keeps it. `completion.error_kind` is always None here."""
+
+    completion: Completion
+    strategy: str
+    document_id: str
+    segment_index: int
+    model: ServedModel
+    generation: int = 0
+
+
+class TextGenerator(Protocol):
+    """Turns requests into completions, many in flight, in any order, pulling requests only as fast as it sends them."""
+
+    @property
+    def model(self) -> ServedModel:
+        """The model that answers; raises ServerError when it cannot be determined."""
+        ...
+
+    def generate(self, requests: Iterable[CompletionRequest]) -> Iterator[Completion]:
+        """Yield exactly one completion for each request. Closing the iterator stops sending and cancels what flies."""
+        ...
+
+
+class Tokenizer(Protocol):
+    """Counts tokens as the served model does."""
+
+    @property
+    def name(self) -> str:
+        """What is counted with: a model name, and "approximate" in it where it is not the model's own tokenizer."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Number of tokens of each text, without special tokens."""
+        ...
+
+
+class CompletionLedger(Protocol):
+    """Bought answers by request key. Rows are only ever added."""
+
+    def known_keys(self, request_keys: Sequence[str]) -> set[str]:
+        """Those of the keys that have an answer."""
+        ...
+
+    def fetch(self, request_keys: Sequence[str]) -> dict[str, Completion]:
+        """The answers to those of the keys that have one."""
+        ...
+
+    def record(self, entries: Sequence[LedgerEntry]) -> None:
+        """Commit answers in one transaction: when this returns, they survive `kill -9`."""
+        ...
