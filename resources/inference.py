@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "unknown"]
+FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "context_overflow", "unknown"]
+"""As the server says it; `context_overflow` is ours: the server refused the request for good because it is too long."""
 
 ErrorKind = Literal["context_overflow", "bad_request", "rate_limited", "timeout", "unreachable", "server_error", "malformed"]
 """Why a request has no answer. `context_overflow` is final for that request; every other kind may pass."""
@@ -121,3 +122,19 @@ class CompletionLedger(Protocol):
     def record(self, entries: Sequence[LedgerEntry]) -> None:
         """Commit answers in one transaction: when this returns, they survive `kill -9`."""
         ...
+
+
+class CompletionWriter(Protocol):
+    """Commits answers in small batches while they arrive; on exit everything added is committed."""
+
+    def add(self, entry: LedgerEntry) -> None:
+        """Take one answer; it is committed within a few seconds. Raises what an earlier commit failed with."""
+        ...
+
+    def pending_keys(self) -> set[str]:
+        """Request keys that were added but are not committed yet."""
+        ...
+
+    def __enter__(self) -> CompletionWriter: ...
+
+    def __exit__(self, *exc_info: object) -> None: ...

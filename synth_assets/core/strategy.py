@@ -90,8 +90,12 @@ class Strategy:
 
     @property
     def response_schema(self) -> str | None:
-        """JSON-schema text for `response_format`, or None for free text."""
-        return None if self.wire_model is None else json.dumps(self.wire_model.model_json_schema(), sort_keys=True)
+        """JSON-schema text for `response_format`, or None for free text.
+
+        Keys keep their order: constrained decoding writes an object's properties in the schema's order, and
+        sorting them would have the model answer before it has put the question.
+        """
+        return None if self.wire_model is None else json.dumps(self.wire_model.model_json_schema())
 
     def messages(self, title: str, segment: str) -> tuple[ChatMessage, ...]:
         """The prompt for one segment. Braces in title and segment stay as they are."""
@@ -102,5 +106,11 @@ class Strategy:
     @property
     def generation_fingerprint(self) -> str:
         """Hash of what decides the requests: prompt, schema, sampling and token budgets."""
-        parts = [self.instructions, self.request, self.response_schema, asdict(self.sampling), asdict(self.limits)]
+        parts = [
+            self.instructions,
+            self.request,
+            self.response_schema,
+            asdict(self.sampling),
+            asdict(self.limits),
+        ]
         return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()

@@ -33,11 +33,12 @@ SEGMENT_TYPE = pa.struct(
         pa.field("segment_index", _I),
         pa.field("source_start", _I),
         pa.field("source_end", _I),
+        pa.field("text_start", _I),
+        pa.field("text_end", _I),
         pa.field("request_key", _S),
-        pa.field("text", _S),
     ]
 )
-"""One segment of a rephrased document: its character range in the source, the call that answered it, its text."""
+"""One segment: its character range in the source, its character range in the text made of it, the call behind it."""
 
 CURATED_DOCUMENTS = TableSpec(
     "seed.curated_documents",
@@ -75,7 +76,8 @@ def rephrased(strategy: str, description: str = "") -> TableSpec:
 MERGED_DOCUMENTS = TableSpec(
     "merged.documents",
     _schema(
-        merged_id=_S, document_id=_S, curator_file=_S, strategy=_S, title=_S, text=_S, token_count=_I, char_count=_I
+        merged_id=_S, document_id=_S, curator_file=_S, strategy=_S, title=_S, text=_S, token_count=_I, char_count=_I,
+        segments=pa.list_(SEGMENT_TYPE),
     ),
     ("merged_id", "document_id", "strategy", "text"),
     "One training document, long form: the originals and every strategy.",

@@ -1,0 +1,109 @@
+"""What DuckDB, DuckLake and the operating system say when the lake cannot be used, in words that help.
+
+In: which errors pass by themselves, and the translation of all others into LakeError. Out: retrying, and
+everything that talks to DuckDB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+from collections.abc import Iterator
+
+import duckdb
+
+from resources.errors import LakeError
+
+# What a commit says when another writer was faster. SQLite: "database is locked" (also for a snapshot that
+# became too old while the transaction ran). DuckLake: "Transaction conflict", and its own retries used up.
+# PostgreSQL: serialization failures, and two processes that create the catalogue's tables in the same
+# moment.
+_CONFLICT = re.compile(
+    r"database is locked|transaction conflict|conflict on (update|tuple)|maximum retry count"
+    r"|could not serialize access|deadlock detected|duplicate key value|tuple concurrently updated"
+    r"|relation \S+ already exists",
+    re.IGNORECASE,
+)
+_PASSWORD = re.compile(r"(password\s*=\s*)('[^']*'|\S+)|(://[^:/@\s]*:)[^@\s]*(?=@)", re.IGNORECASE)
+
+_REMEDIES: tuple[tuple[str, str, str], ...] = (
+    (
+        r"no space left on device|database or disk is full|disk quota exceeded",
+        "The disk that holds the lake is full.",
+        "Free space and run again: everything committed so far is kept.",
+    ),
+    (
+        r"readonly database|read-only file system|permission denied|operation not permitted",
+        "The lake's folder cannot be written.",
+        "Make the folder writable, or choose another one with LAKE_CATALOG and LAKE_DATA_PATH.",
+    ),
+    (
+        r"unable to open database|not a directory|failed to create directory|file exists|is a directory",
+        "A file or folder of the lake cannot be opened or created.",
+        "Check that LAKE_CATALOG names a file in a folder you can write and LAKE_DATA_PATH a folder.",
+    ),
+    (
+        r"file is not a database|database disk image is malformed",
+        "The lake's catalogue file is not a SQLite database, or it is damaged.",
+        "Point LAKE_CATALOG at the right file, or restore it from a backup.",
+    ),
+    (
+        r"does not match existing data path",
+        "The lake's catalogue belongs to another data folder.",
+        "Set LAKE_DATA_PATH to the folder that the catalogue names.",
+    ),
+    (
+        r"unable to connect to postgres|connection to server|server closed the connection",
+        "The lake's PostgreSQL catalogue cannot be reached.",
+        "Start the database server, or correct LAKE_CATALOG.",
+    ),
+    (
+        r"could not establish connection|http (get|put|head|post) error|unable to connect to url",
+        "The object store of the lake cannot be reached.",
+        "Check LAKE_DATA_PATH and the AWS_… variables (AWS_ENDPOINT_URL, keys and region).",
+    ),
+)
+
+
+def is_conflict(error: BaseException) -> bool:
+    """True where the same transaction can succeed when it is repeated: another writer was in its way."""
+    return isinstance(error, duckdb.Error) and _CONFLICT.search(str(error)) is not None
+
+
+def says_no_lake(error: BaseException) -> bool:
+    """True where the catalogue can be reached but holds no lake yet."""
+    return "creating a new DuckLake is explicitly disabled" in str(error)
+
+
+def explain(error: Exception) -> LakeError:
+    """The error as fact and remedy; DuckDB's own message is part of the fact. Passwords are blanked."""
+    message = _PASSWORD.sub(lambda match: f"{match[1] or match[3]}***", str(error)).strip()
+    version = re.search(
+        r"catalog version is (\S+), but the extension requires version (\S+?)\.?\s", message + " "
+    )
+    if version is not None:
+        return LakeError(
+            f"The lake's catalogue has DuckLake format {version[1]}; this installation reads {version[2]}.",
+            "Use the release of this project that wrote it, or a newer one.",
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        message = f"No space left on device: {message}"
+    if is_conflict(error):
+        return LakeError(
+            f"Other writers kept getting in the way of a transaction. ({message})",
+            "Nothing of it was stored. Run again when fewer processes write to the lake.",
+        )
+    for pattern, fact, remedy in _REMEDIES:
+        if re.search(pattern, message, re.IGNORECASE):
+            return LakeError(f"{fact} ({message})", remedy)
+    return LakeError(f"The lake refused an operation: {message}")
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Turns errors of DuckDB and of the file system into LakeError, without DuckDB's trace."""
+    try:
+        yield
+    except (duckdb.Error, OSError) as error:
+        raise explain(error) from None

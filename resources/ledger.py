@@ -1,0 +1,214 @@
+"""The ledger: every answer of a model is bought once and kept for ever; scores of texts are kept beside them.
+
+In: the tables `ledger.completions` and `ledger.perplexities`, looked up by many keys at once. Out: when a
+batch is committed (`resources.ledger_writer`), what a request key is made of, `ledger.drops` (which assets
+replace).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from resources.inference import Completion, LedgerEntry
+from resources.lake import Lake
+
+COMPLETIONS = "ledger.completions"
+PERPLEXITIES = "ledger.perplexities"
+
+_TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+COMPLETIONS_SCHEMA = pa.schema(
+    {
+        "request_key": pa.string(),
+        "strategy": pa.string(),
+        "document_id": pa.string(),
+        "segment_index": pa.int64(),
+        "model": pa.string(),
+        "model_revision": pa.string(),
+        "generation": pa.int64(),
+        "prompt_tokens": pa.int64(),
+        "cached_prompt_tokens": pa.int64(),
+        "completion_tokens": pa.int64(),
+        "wall_seconds": pa.float64(),
+        "finish_reason": pa.string(),
+        "completion": pa.string(),
+        "created_at": _TIMESTAMP,
+    }
+)
+"""One answered call. `completion` is the raw answer, before any clean-up."""
+
+PERPLEXITIES_SCHEMA = pa.schema(
+    {
+        "text_hash": pa.string(),
+        "reference_model": pa.string(),
+        "negative_log_likelihood": pa.float64(),
+        "token_count": pa.int64(),
+        "byte_count": pa.int64(),
+        "created_at": _TIMESTAMP,
+    }
+)
+"""One text scored by one reference model; the negative log-likelihood is the text's sum, in nats."""
+
+_COMPACT_ABOVE_FILES = 64
+
+
+class PerplexityScore(NamedTuple):
+    """What a reference model says of one text: summed negative log-likelihood in nats, over that many tokens."""
+
+    negative_log_likelihood: float
+    token_count: int
+    byte_count: int
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Bought answers in a lake; implements `resources.inference.CompletionLedger`. Rows are only ever added.
+
+    Two writers may buy the same answer; of several rows with one key the earliest counts, then the smallest
+    text, so that every reader gets the same answer. Raises LakeError as the lake does.
+    """
+
+    lake: Lake
+
+    def known_keys(self, request_keys: Sequence[str]) -> set[str]:
+        """Those of the keys that have an answer. About 0.1 s for each million rows in the ledger."""
+        return set(
+            self._lookup(COMPLETIONS, "request_key", request_keys, "request_key")["request_key"].to_pylist()
+        )
+
+    def fetch(self, request_keys: Sequence[str]) -> dict[str, Completion]:
+        """The answers to those of the keys that have one; memory grows with the answers."""
+        columns = (
+            "request_key, completion AS text, finish_reason, prompt_tokens, completion_tokens, cached_prompt_tokens, "
+            "wall_seconds"
+        )
+        order = "request_key, created_at, completion"
+        rows = self._lookup(COMPLETIONS, "request_key", request_keys, columns, order)
+        return {row["request_key"]: Completion(**row) for row in rows.to_pylist()}
+
+    def record(self, entries: Sequence[LedgerEntry]) -> None:
+        """Commit answers in one transaction: when this returns, they survive `kill -9`."""
+        if not entries:
+            return
+        created_at = datetime.now(UTC)
+        rows = [_completion_row(entry, created_at) for entry in entries]
+        self.lake.append(COMPLETIONS, pa.Table.from_pylist(rows, schema=COMPLETIONS_SCHEMA))
+
+    def known_perplexities(
+        self, reference_model: str, text_hashes: Sequence[str]
+    ) -> dict[str, PerplexityScore]:
+        """The scores that this reference model has given to those of the texts that it has seen."""
+        columns = "text_hash, negative_log_likelihood, token_count, byte_count"
+        rows = self._lookup(
+            PERPLEXITIES,
+            "text_hash",
+            text_hashes,
+            columns,
+            "text_hash, created_at",
+            {"reference_model": reference_model},
+        )
+        return {row.pop("text_hash"): PerplexityScore(**row) for row in rows.to_pylist()}
+
+    def record_perplexities(self, reference_model: str, scores: Mapping[str, PerplexityScore]) -> None:
+        """Keep scores by text hash, in one transaction."""
+        if not scores:
+            return
+        created_at = datetime.now(UTC)
+        rows = [
+            {
+                "text_hash": text_hash,
+                "reference_model": reference_model,
+                "created_at": created_at,
+                **score._asdict(),
+            }
+            for text_hash, score in scores.items()
+        ]
+        self.lake.append(PERPLEXITIES, pa.Table.from_pylist(rows, schema=PERPLEXITIES_SCHEMA))
+
+    def usage_by_strategy(self) -> pa.Table:
+        """What has been bought, one row for each strategy and model: requests, summed tokens and summed seconds.
+
+        Every bought answer counts, also a second one to the same key: it was paid for.
+        """
+        if not self.lake.has_table(COMPLETIONS):
+            return USAGE_SCHEMA.empty_table()
+        statement = f"""
+            SELECT strategy, model, count(*) AS requests, sum(prompt_tokens) AS prompt_tokens,
+            sum(cached_prompt_tokens) AS cached_prompt_tokens, sum(completion_tokens) AS completion_tokens,
+            sum(wall_seconds) AS wall_seconds FROM {COMPLETIONS} GROUP BY ALL ORDER BY ALL
+        """  # noqa: S608
+        return self.lake.query(statement).cast(USAGE_SCHEMA)
+
+    def compact_if_needed(self) -> bool:
+        """Merges the ledger's files when more than 64 are small; True if it did. The check takes milliseconds."""
+        crowded = [
+            table
+            for table in (COMPLETIONS, PERPLEXITIES)
+            if self.lake.small_file_count(table) > _COMPACT_ABOVE_FILES
+        ]
+        if crowded:
+            self.lake.compact(crowded)
+        return bool(crowded)
+
+    def _lookup(
+        self,
+        table: str,
+        key: str,
+        keys: Iterable[str],
+        columns: str,
+        order: str | None = None,
+        where: Mapping[str, str] | None = None,
+    ) -> pa.Table:
+        """`columns` of the first row (in `order`) of each key that is there."""
+        wanted = pa.table({key: pa.array(set(keys), pa.string())})
+        if not wanted.num_rows or not self.lake.has_table(table):
+            return pa.table({name.split()[-1]: pa.array([], pa.string()) for name in columns.split(",")})
+        conditions = "".join(f" AND {name} = ?" for name in where or {})
+        statement = f"""
+            SELECT DISTINCT ON ({key}) {columns} FROM {table} SEMI JOIN wanted USING ({key})
+            WHERE true{conditions} {f"ORDER BY {order}" if order else ""}
+        """  # noqa: S608
+        return self.lake.query(statement, list((where or {}).values()), {"wanted": wanted})
+
+
+USAGE_SCHEMA = pa.schema(
+    {
+        "strategy": pa.string(),
+        "model": pa.string(),
+        "requests": pa.int64(),
+        "prompt_tokens": pa.int64(),
+        "cached_prompt_tokens": pa.int64(),
+        "completion_tokens": pa.int64(),
+        "wall_seconds": pa.float64(),
+    }
+)
+"""Of `Ledger.usage_by_strategy`."""
+
+
+def _completion_row(entry: LedgerEntry, created_at: datetime) -> dict[str, object]:
+    answer = entry.completion
+    if answer.error_kind is not None:
+        raise ValueError(
+            f"A failed request is no answer to keep: {answer.request_key} ({answer.error_kind})."
+        )
+    return {
+        "request_key": answer.request_key,
+        "strategy": entry.strategy,
+        "document_id": entry.document_id,
+        "segment_index": entry.segment_index,
+        "model": entry.model.name,
+        "model_revision": entry.model.revision,
+        "generation": entry.generation,
+        "prompt_tokens": answer.prompt_tokens,
+        "cached_prompt_tokens": answer.cached_prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+        "wall_seconds": answer.wall_seconds,
+        "finish_reason": answer.finish_reason,
+        "completion": answer.text,
+        "created_at": created_at,
+    }

@@ -1,0 +1,134 @@
+"""Commits answers to the ledger in small batches while they arrive.
+
+In: when a batch is committed, and on whose thread. Out: what is committed and where (`resources.ledger`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from resources.errors import LakeError
+from resources.inference import LedgerEntry
+
+
+class _Recorder(Protocol):
+    def record(self, entries: Sequence[LedgerEntry]) -> None: ...
+
+    def compact_if_needed(self) -> bool: ...
+
+
+# A commit adds a file; looking after them this often keeps the ledger under about 130 small ones.
+_COMPACT_EVERY_COMMITS = 64
+
+
+class LedgerWriter:
+    """Context manager: `add` answers as they come; a thread of its own commits them, so no producer waits for a commit.
+
+    A batch is committed when `batch_size` entries wait or `batch_seconds` have passed since the first of
+    them came, and on leaving, whatever the reason. After `kill -9` at most one batch and the entries that
+    came during its commit are lost. An error of a commit is raised to the producer by the next `add` or
+    `flush`, and by leaving the context if the entries cannot be committed then either.
+    """
+
+    def __init__(self, ledger: _Recorder, batch_size: int = 64, batch_seconds: float = 2.0) -> None:
+        self._ledger = ledger
+        self._batch_size = batch_size
+        self._batch_seconds = batch_seconds
+        self._state = threading.Condition()
+        self._waiting: list[LedgerEntry] = []
+        self._committing: list[LedgerEntry] = []
+        self._commit_at = 0.0
+        self._is_flushing = False
+        self._is_closing = False
+        self._error: BaseException | None = None
+        self._commits = 0
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def add(self, entry: LedgerEntry) -> None:
+        """Hand over one answer; returns at once. Raises what a commit has raised before."""
+        with self._state:
+            self._raise_error()
+            self._waiting.append(entry)
+            if len(self._waiting) == 1:
+                self._commit_at = time.monotonic() + self._batch_seconds
+            if len(self._waiting) in (1, self._batch_size):
+                self._state.notify_all()
+
+    def flush(self) -> None:
+        """Wait until everything added so far is committed. Raises what a commit has raised."""
+        with self._state:
+            self._is_flushing = True
+            self._state.notify_all()
+            self._state.wait_for(lambda: self._error or not (self._waiting or self._committing))
+            self._is_flushing = False
+            self._raise_error()
+
+    def pending_keys(self) -> set[str]:
+        """Request keys of the entries that are not committed yet."""
+        with self._state:
+            return {entry.completion.request_key for entry in (*self._committing, *self._waiting)}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._state:
+            self._is_closing = True
+            self._state.notify_all()
+        self._thread.join()
+        left = [*self._committing, *self._waiting]
+        if self._error is None or not left:
+            return
+        try:
+            # The thread has given up, but paid answers are worth one more attempt.
+            self._ledger.record(left)
+        except LakeError as failure:
+            if error is None:
+                raise
+            # The first error is what happened; this one must not take its place.
+            error.add_note(f"{len(left)} answers could not be kept either. {failure}")
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        while True:
+            with self._state:
+                self._state.wait_for(lambda: self._waiting or self._is_closing)
+                while not self._is_due():
+                    self._state.wait(self._commit_at - time.monotonic())
+                if not self._waiting:
+                    return
+                self._committing, self._waiting = self._waiting, []
+            try:
+                self._ledger.record(self._committing)
+            except BaseException as error:
+                with self._state:
+                    self._error = error
+                    self._state.notify_all()
+                return
+            with self._state:
+                self._committing = []
+                self._state.notify_all()
+            self._commits += 1
+            if self._commits % _COMPACT_EVERY_COMMITS == 0:
+                self._compact()
+
+    def _is_due(self) -> bool:
+        is_asked = self._is_closing or self._is_flushing
+        return is_asked or len(self._waiting) >= self._batch_size or time.monotonic() >= self._commit_at
+
+    def _compact(self) -> None:
+        try:
+            self._ledger.compact_if_needed()
+        except LakeError:
+            # Merging files only saves time, and the next 64 commits try again.
+            return

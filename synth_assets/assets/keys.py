@@ -1,0 +1,52 @@
+"""Asset keys, the partitions definition and the roots of the graph: what the asset modules share by name."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from synth_assets.core.tables import TableSpec
+
+CURATOR_FILE = dg.DynamicPartitionsDefinition(name="curator_file")
+"""One partition is one file of the Curator folder."""
+
+CURATOR_FILES = dg.AssetKey(["curator", "files"])
+REPHRASER = dg.AssetKey(["serving", "rephraser"])
+JUDGE = dg.AssetKey(["serving", "judge"])
+PERPLEXITY_REFERENCE = dg.AssetKey(["serving", "perplexity_reference"])
+
+CURATED = dg.AssetKey(["seed", "curated_documents"])
+MERGED = dg.AssetKey(["merged", "documents"])
+MULTISTRATEGY = dg.AssetKey(["merged", "multistrategy"])
+PERPLEXITY = dg.AssetKey(["metrics", "perplexity"])
+JUDGE_SCORES = dg.AssetKey(["metrics", "judge_scores"])
+BASELINE = dg.AssetKey(["serving", "baseline"])
+
+
+def table_key(spec: TableSpec) -> dg.AssetKey:
+    """The asset key of a table: schema and table name."""
+    return dg.AssetKey(spec.name.split("."))
+
+
+def table_name(key: dg.AssetKey) -> str:
+    """The table of an asset key."""
+    return ".".join(key.path)
+
+
+ROOTS = [
+    dg.AssetSpec(
+        CURATOR_FILES,
+        partitions_def=CURATOR_FILE,
+        group_name="curator",
+        description="Files of the Curator folder; the data version is a hash of the file's bytes.",
+        kinds={"file"},
+    ),
+    dg.AssetSpec(REPHRASER, group_name="serving", description="The model that rephrases: name and revision.", kinds={"vllm"}),
+    dg.AssetSpec(JUDGE, group_name="serving", description="The model that judges: name and revision.", kinds={"vllm"}),
+    dg.AssetSpec(
+        PERPLEXITY_REFERENCE, group_name="serving", description="The reference model for perplexity.", kinds={"transformers"}
+    ),
+]
+"""What the graph rests on and does not make: observed, never materialized."""
+
+PARTITIONED = {"partitions_def": CURATOR_FILE, "backfill_policy": dg.BackfillPolicy.single_run()}
+"""Arguments of every partitioned asset: one run may cover any number of files, so that the pipe never drains."""

@@ -1,0 +1,140 @@
+"""The merged set of each Curator file: long form (training documents) and wide form (one row for each seed document).
+
+In: originals and every strategy's rows. Out: which strategies there are (`strategies`), and the mix (`export`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from resources.lake import Lake
+from resources.model_endpoint import ModelEndpoint
+from synth_assets.assets.keys import CURATED, MERGED, MULTISTRATEGY, PARTITIONED, table_key
+from synth_assets.assets.partition_runs import PARTITION_COLUMN, Item, materialize_partitions
+from synth_assets.assets.rephrased import candidates
+from synth_assets.assets.table_metadata import definition_metadata
+from synth_assets.assets.versions import RootVersions
+from synth_assets.core.code_fingerprint import code_fingerprint
+from synth_assets.core.strategy import Strategy
+from synth_assets.core.tables import CURATED_DOCUMENTS, MERGED_DOCUMENTS, multistrategy, rephrased
+
+ORIGINAL = "original"
+"""The strategy name of the seed's own text in the merged set."""
+
+
+def merged_id(document_id: str, strategy: str) -> str:
+    """Identity of one training document: 32 hex digits of document and strategy."""
+    return hashlib.blake2b(f"{strategy}|{document_id}".encode(), digest_size=16).hexdigest()
+
+
+def build_merged_assets(strategies: Sequence[Strategy]) -> list[dg.AssetsDefinition]:
+    """`merged.documents` and `merged.multistrategy` over the given strategies."""
+    names = tuple(strategy.name for strategy in strategies)
+    wide = multistrategy(names)
+    parents = [CURATED, *(table_key(rephrased(name)) for name in names)]
+
+    @dg.asset(
+        key=MERGED,
+        deps=parents,
+        group_name="merged",
+        kinds={"duckdb"},
+        description=MERGED_DOCUMENTS.description,
+        code_version=code_fingerprint(_long_rows, merged_id),
+        metadata=definition_metadata(MERGED_DOCUMENTS, PARTITION_COLUMN),
+        **PARTITIONED,
+    )
+    def documents(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        roots: dg.ResourceParam[RootVersions],
+        rephraser: dg.ResourceParam[ModelEndpoint],
+    ) -> Iterator[dg.MaterializeResult]:
+        def stream(curator_file: str) -> Iterator[Item]:
+            return _long_rows(lake, rephraser, names, curator_file)
+
+        yield from materialize_partitions(context, MERGED_DOCUMENTS, lake, roots, stream)
+
+    @dg.asset(
+        key=MULTISTRATEGY,
+        deps=parents,
+        group_name="merged",
+        kinds={"duckdb"},
+        description=wide.description,
+        code_version=code_fingerprint(_wide_rows),
+        metadata=definition_metadata(wide, PARTITION_COLUMN),
+        **PARTITIONED,
+    )
+    def wide_documents(
+        context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], roots: dg.ResourceParam[RootVersions]
+    ) -> Iterator[dg.MaterializeResult]:
+        yield from materialize_partitions(
+            context, wide, lake, roots, lambda curator_file: _wide_rows(lake, names, curator_file)
+        )
+
+    return [documents, wide_documents]
+
+
+def _long_rows(
+    lake: Lake, rephraser: ModelEndpoint, strategies: Sequence[str], curator_file: str
+) -> Iterator[dict[str, Any]]:
+    """Originals first, then every strategy that this file has been rephrased with."""
+    titles: dict[str, str] = {}
+    tokenizer = rephraser.tokenizer()
+    for batch in lake.scan(
+        CURATED_DOCUMENTS.name,
+        columns=["document_id", "title", "text", "token_count", "is_duplicate", "is_candidate"],
+        where={PARTITION_COLUMN: curator_file},
+    ):
+        for row in batch.to_pylist():
+            if row["is_candidate"] and not row["is_duplicate"]:
+                titles[row["document_id"]] = row["title"]
+                yield _long_row(row, curator_file, ORIGINAL, row["title"], row["token_count"], [])
+    for name in strategies:
+        table = rephrased(name).name
+        if not lake.has_table(table):
+            continue
+        columns = ["document_id", "text", "segments"]
+        for batch in lake.scan(table, columns=columns, where={PARTITION_COLUMN: curator_file}):
+            rows = [row for row in batch.to_pylist() if row["document_id"] in titles]
+            counts = tokenizer.count_tokens([row["text"] for row in rows]) if rows else []
+            for row, token_count in zip(rows, counts, strict=True):
+                title = titles[row["document_id"]]
+                yield _long_row(row, curator_file, name, title, token_count, row["segments"])
+
+
+def _long_row(
+    row: dict[str, Any], curator_file: str, strategy: str, title: str, token_count: int, segments: list[Any]
+) -> dict[str, Any]:
+    return {
+        "merged_id": merged_id(row["document_id"], strategy),
+        "document_id": row["document_id"],
+        "curator_file": curator_file,
+        "strategy": strategy,
+        "title": title,
+        "text": row["text"],
+        "token_count": token_count,
+        "char_count": len(row["text"]),
+        "segments": segments,
+    }
+
+
+def _wide_rows(lake: Lake, strategies: Sequence[str], curator_file: str) -> Iterator[Any]:
+    """One row for each candidate; a column is null where that strategy has no row for the document."""
+    present = [name for name in strategies if lake.has_table(rephrased(name).name)]
+    columns = "".join(f", {name}.text AS {name}" if name in present else f", NULL AS {name}" for name in strategies)
+    joins = "".join(
+        f" LEFT JOIN {rephrased(name).name} AS {name} ON {name}.document_id = seed.document_id"
+        f" AND {name}.curator_file = seed.curator_file"
+        for name in present
+    )
+    query = (
+        f"SELECT seed.document_id, seed.curator_file, seed.title, seed.url, seed.text{columns}"  # noqa: S608
+        f" FROM {CURATED_DOCUMENTS.name} AS seed{joins}"
+        " WHERE seed.curator_file = ? AND seed.is_candidate AND NOT seed.is_duplicate ORDER BY seed.row_number"
+    )
+    spec = multistrategy(tuple(strategies))
+    yield from lake.query(query, [curator_file]).cast(spec.schema).to_batches()

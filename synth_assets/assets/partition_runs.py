@@ -1,0 +1,194 @@
+"""How a partitioned asset materializes any number of partitions in one run, each with a data version of its own.
+
+In: streams of rows, drops and unanswered documents, one for each partition. Out: what those rows are.
+
+Dagster gives every partition of a range run one and the same data version (dagster #34013). So a range run logs, after
+the output that its downstream steps wait for, one materialization for each partition with that partition's versions.
+A partition that fails does not stop the others: they are kept and logged, then the step fails and names the failed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from resources.duckdb_io_manager import TableUpdate
+from resources.errors import SynthError
+from resources.lake import Lake, Replacement
+from synth_assets.assets.keys import table_key
+from synth_assets.assets.versions import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_TAG,
+    FAILED_TAG,
+    UPSTREAM_TAG,
+    RootVersions,
+    Versions,
+)
+from synth_assets.core.fingerprints import MultisetHash
+from synth_assets.core.generation import Drop, RephrasedDocument, Unanswered
+from synth_assets.core.tables import DROPS, TableSpec
+
+ROWS_PER_BATCH = 1024
+PARTITION_COLUMN = "curator_file"
+EXAMPLE_CHARS = 280
+
+Item = Mapping[str, Any] | pa.RecordBatch | RephrasedDocument | Drop | Unanswered
+"""What an asset's stream may yield: a row, many rows, a drop, or a document that has no answer yet."""
+
+
+@dataclass
+class PartitionResult:
+    """What one partition came to while its stream was consumed."""
+
+    version: MultisetHash
+    drops: list[Drop] = field(default_factory=list)
+    unanswered: list[Unanswered] = field(default_factory=list)
+    sums: Counter[str] = field(default_factory=Counter)
+    row_count: int = 0
+    example: str = ""
+
+    def metadata(self) -> dict[str, Any]:
+        """Row counts, token sums, drop reasons and an example, as the asset page shows them."""
+        reasons = Counter(drop.reason for drop in self.drops)
+        shown: dict[str, Any] = {"dagster/partition_row_count": self.row_count, "drops": sum(reasons.values())}
+        shown.update({name: int(total) for name, total in sorted(self.sums.items())})
+        if reasons:
+            shown["drops by reason"] = dg.MetadataValue.json(dict(reasons))
+        if self.example:
+            shown["example"] = self.example
+        return shown
+
+
+def materialize_partitions(
+    context: dg.AssetExecutionContext,
+    spec: TableSpec,
+    lake: Lake,
+    roots: RootVersions,
+    stream: Callable[[str], Iterable[Item]],
+    drop_strategy: str | None = None,
+    has_drops: bool = False,
+) -> Iterator[dg.MaterializeResult]:
+    """Materialize each partition of the run from `stream(partition)`, replacing its rows and drops in one transaction.
+
+    One partition goes through the IO manager; several are written one by one and logged one by one.
+    """
+    versions = Versions(context.instance, context.job_def.asset_layer.asset_graph, roots)
+    key = table_key(spec)
+    partitions = list(context.partition_keys)
+    code_version = context.job_def.asset_layer.get(key).code_version or ""
+    logged: list[dg.AssetMaterialization] = []
+    failed: dict[str, str] = {}
+    for partition in partitions:
+        upstream = {UPSTREAM_TAG: versions.upstream(key, partition)}
+        inputs = versions.input_tags(key, partition)
+        result = PartitionResult(MultisetHash())
+        try:
+            update = _update(spec, partition, stream(partition), result, drop_strategy, has_drops)
+            lake.replace([Replacement(spec.name, update.rows, {PARTITION_COLUMN: partition}), *update.also])
+            if result.unanswered:
+                raise _unanswered_error(result.unanswered)
+        except SynthError as error:
+            failed[partition] = str(error)
+            context.log_event(
+                dg.AssetObservation(key, partition=partition, tags={FAILED_TAG: "true"}, metadata={"error": str(error)})
+            )
+            continue
+        data_version = result.version.hexdigest()
+        tags = {DATA_VERSION_TAG: data_version, CODE_VERSION_TAG: code_version, **inputs, **upstream}
+        logged.append(dg.AssetMaterialization(key, partition=partition, tags=tags, metadata=result.metadata()))
+    if failed:
+        for materialization in logged:
+            context.log_event(materialization)
+        raise dg.Failure(_failure_text(failed, len(partitions)), allow_retries=False)
+    yield _output(partitions, logged)
+    if len(partitions) > 1:
+        for materialization in logged:
+            context.log_event(materialization)
+
+
+def _output(partitions: list[str], logged: list[dg.AssetMaterialization]) -> dg.MaterializeResult:
+    if len(partitions) > 1:
+        return dg.MaterializeResult(metadata={"partitions": len(partitions)})
+    only = logged[0]
+    tags = dict(only.tags or {})
+    return dg.MaterializeResult(
+        metadata=only.metadata,
+        data_version=dg.DataVersion(tags[DATA_VERSION_TAG]),
+        tags={UPSTREAM_TAG: tags[UPSTREAM_TAG]},
+    )
+
+
+def _update(
+    spec: TableSpec,
+    partition: str,
+    items: Iterable[Item],
+    result: PartitionResult,
+    drop_strategy: str | None,
+    has_drops: bool,
+) -> TableUpdate:
+    """Rows as a lazy stream, and the drops that are known once the rows have been read to their end."""
+    rows = pa.RecordBatchReader.from_batches(spec.schema, _row_batches(spec, items, result))
+    if not has_drops:
+        return TableUpdate(rows)
+    where = {PARTITION_COLUMN: partition, "strategy": drop_strategy}
+    drops = pa.RecordBatchReader.from_batches(DROPS.schema, _drop_batches(result))
+    return TableUpdate(rows, (Replacement(DROPS.name, drops, where),))
+
+
+def _row_batches(spec: TableSpec, items: Iterable[Item], result: PartitionResult) -> Iterator[pa.RecordBatch]:
+    buffer: list[Mapping[str, Any]] = []
+    for item in items:
+        if isinstance(item, Drop):
+            result.drops.append(item)
+        elif isinstance(item, Unanswered):
+            result.unanswered.append(item)
+        elif isinstance(item, pa.RecordBatch):
+            yield _counted(item, spec, result)
+        else:
+            buffer.append(item.row if isinstance(item, RephrasedDocument) else item)
+        if len(buffer) >= ROWS_PER_BATCH:
+            yield _counted(pa.RecordBatch.from_pylist(buffer, schema=spec.schema), spec, result)
+            buffer = []
+    if buffer:
+        yield _counted(pa.RecordBatch.from_pylist(buffer, schema=spec.schema), spec, result)
+
+
+def _counted(batch: pa.RecordBatch, spec: TableSpec, result: PartitionResult) -> pa.RecordBatch:
+    result.version.add_table(batch, spec.version_columns)
+    result.row_count += batch.num_rows
+    for name in ("token_count", "char_count", "prompt_tokens", "completion_tokens"):
+        if name in spec.schema.names:
+            result.sums[name] += sum(value or 0 for value in batch.column(name).to_pylist())
+    if not result.example and batch.num_rows and "text" in spec.schema.names:
+        result.example = str(batch.column("text")[0].as_py() or "")[:EXAMPLE_CHARS]
+    return batch
+
+
+def _drop_batches(result: PartitionResult) -> Iterator[pa.RecordBatch]:
+    now = datetime.now(UTC)
+    for start in range(0, len(result.drops), ROWS_PER_BATCH):
+        rows = [{**vars(drop), "created_at": now} for drop in result.drops[start : start + ROWS_PER_BATCH]]
+        yield pa.RecordBatch.from_pylist(rows, schema=DROPS.schema)
+
+
+def _unanswered_error(unanswered: list[Unanswered]) -> SynthError:
+    calls = sum(len(document.request_keys) for document in unanswered)
+    return SynthError(
+        f"{calls} calls for {len(unanswered)} documents have no answer.",
+        "What was answered is kept; `synth run` asks only for the rest.",
+    )
+
+
+def _failure_text(failed: Mapping[str, str], total: int) -> str:
+    first_partition, first_error = next(iter(failed.items()))
+    others = f" ({len(failed) - 1} more failed)" if len(failed) > 1 else ""
+    return (
+        f"{len(failed)} of {total} partitions failed; the others are kept. "
+        f"{first_partition}: {first_error}{others}"
+    )

@@ -1,0 +1,130 @@
+"""One asset for each strategy in the registry: rephrase the candidates of each Curator file.
+
+In: the factory. Out: prompts and rules (`strategies`), planning and tabulating (`core.generation`), buying
+(`core.purchasing`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+
+import dagster as dg
+
+from resources.inference import CompletionLedger, ServedModel
+from resources.lake import Lake
+from resources.model_endpoint import ModelEndpoint
+from synth_assets.assets.keys import CURATED, PARTITIONED, REPHRASER, table_key
+from synth_assets.assets.partition_runs import PARTITION_COLUMN, Item, materialize_partitions
+from synth_assets.assets.purchases import Purchases
+from synth_assets.assets.table_metadata import definition_metadata
+from synth_assets.assets.versions import RootVersions
+from synth_assets.core.code_fingerprint import code_fingerprint
+from synth_assets.core.generation import RequestPlanner, SeedDocument, planned_requests, tabulate
+from synth_assets.core.purchasing import Purchaser
+from synth_assets.core.segmentation import segment
+from synth_assets.core.strategy import Strategy
+from synth_assets.core.tables import CURATED_DOCUMENTS, rephrased
+
+UNKNOWN_MODEL = ServedModel("unknown")
+"""Planned with while no server was ever seen: estimates only, no request carries it."""
+
+
+def strategy_code_version(strategy: Strategy) -> str:
+    """Everything that decides a strategy's rows, given documents and model: prompt, schema, sampling, rules, code."""
+    callables = [
+        *strategy.rules, *filter(None, (strategy.to_structured, strategy.to_text, strategy.merge_structured))
+    ]
+    options = f"{strategy.on_truncation}|{strategy.is_segment_independent}|{strategy.separator!r}"
+    code = code_fingerprint(tabulate, segment, *callables)
+    return hashlib.blake2b(f"{strategy.generation_fingerprint}|{code}|{options}".encode(), digest_size=16).hexdigest()
+
+
+def strategy_fingerprint(code_version: str, model: ServedModel) -> str:
+    """The code version together with the model: what `strategy_fingerprint` in the tables holds."""
+    return hashlib.blake2b(f"{code_version}|{model.name}|{model.revision}".encode(), digest_size=16).hexdigest()
+
+
+def candidates(lake: Lake, curator_file: str) -> Iterator[SeedDocument]:
+    """The documents of one file that strategies work on: candidates that no other row holds already."""
+    columns = ["document_id", "title", "text", "row_number", "is_duplicate", "is_candidate"]
+    for batch in lake.scan(CURATED_DOCUMENTS.name, columns=columns, where={PARTITION_COLUMN: curator_file}):
+        for row in batch.to_pylist():
+            if row["is_candidate"] and not row["is_duplicate"]:
+                yield SeedDocument(
+                    row["document_id"], curator_file, row["title"] or "", row["text"], row["row_number"]
+                )
+
+
+def request_planner(strategy: Strategy, endpoint: ModelEndpoint) -> RequestPlanner:
+    """The planner of one strategy for the model behind the endpoint."""
+    return RequestPlanner(strategy, endpoint.tokenizer(), endpoint.known_model() or UNKNOWN_MODEL)
+
+
+def candidate_counts(lake: Lake) -> dict[str, int]:
+    """Number of documents that strategies work on, by file."""
+    found = lake.query(
+        f"SELECT curator_file, count(*) AS documents FROM {CURATED_DOCUMENTS.name} "  # noqa: S608
+        "WHERE is_candidate AND NOT is_duplicate GROUP BY 1"
+    )
+    return dict(zip(found["curator_file"].to_pylist(), found["documents"].to_pylist(), strict=True))
+
+
+def buy_missing(
+    purchaser: Purchaser,
+    lake: Lake,
+    pairs: Iterable[tuple[RequestPlanner, str]],
+    on_document: Callable[[], None] = lambda: None,
+) -> None:
+    """Buy what the ledger lacks for all (strategy, file) pairs through one pipe that never drains between them."""
+
+    def documents(curator_file: str) -> Iterator[SeedDocument]:
+        for document in candidates(lake, curator_file):
+            on_document()
+            yield document
+
+    purchaser.buy(chain.from_iterable(planned_requests(documents(name), planner) for planner, name in pairs))
+
+
+def build_rephrased_asset(strategy: Strategy) -> dg.AssetsDefinition:
+    """The asset `rephrased.<name>` of one strategy."""
+    spec = rephrased(strategy.name, strategy.description)
+    code_version = strategy_code_version(strategy)
+
+    @dg.asset(
+        key=table_key(spec),
+        deps=[CURATED, REPHRASER],
+        group_name="rephrased",
+        kinds={"vllm", "duckdb"},
+        description=f"{strategy.description}\n\nSource: {strategy.source}",
+        code_version=code_version,
+        metadata={
+            **definition_metadata(spec, PARTITION_COLUMN),
+            "instructions": strategy.instructions,
+            "request": strategy.request,
+        },
+        pool="llm",
+        **PARTITIONED,
+    )
+    def rephrased_asset(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        ledger: dg.ResourceParam[CompletionLedger],
+        roots: dg.ResourceParam[RootVersions],
+        rephraser: dg.ResourceParam[ModelEndpoint],
+        purchases: dg.ResourceParam[Purchases],
+    ) -> Iterator[dg.MaterializeResult]:
+        planner = request_planner(strategy, rephraser)
+        fingerprint = strategy_fingerprint(code_version, planner.model)
+        buy_missing(purchases.rephrase, lake, [(planner, name) for name in context.partition_keys])
+
+        def stream(curator_file: str) -> Iterator[Item]:
+            documents = candidates(lake, curator_file)
+            return tabulate(documents, planner, ledger, rephraser.tokenizer(), fingerprint)
+
+        yield from materialize_partitions(
+            context, spec, lake, roots, stream, drop_strategy=strategy.name, has_drops=True
+        )
+
+    return rephrased_asset

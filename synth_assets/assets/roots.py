@@ -1,0 +1,76 @@
+"""The live versions of what the graph rests on: Curator files and the three models.
+
+In: looking, once for each process and root. Out: deciding what a changed version means (`versions`, `planning`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import dagster as dg
+from dagster import DagsterInstance
+
+from resources.model_endpoint import ModelEndpoint
+from synth_assets.assets.keys import CURATOR_FILES, JUDGE, PERPLEXITY_REFERENCE, REPHRASER
+from synth_assets.assets.versions import DATA_VERSION_TAG, PartitionVersions
+from synth_assets.curator_folder import CuratorFolder
+
+UNKNOWN = "unknown"
+"""Version of a model while no server was ever seen: everything made with it is stale as soon as one is."""
+
+
+class Roots:
+    """Live root versions; each is looked up once and kept, so that one run sees one state of the world."""
+
+    def __init__(
+        self,
+        curator: CuratorFolder,
+        rephraser: ModelEndpoint,
+        judge: ModelEndpoint,
+        reference_identity: Callable[[], str],
+    ) -> None:
+        self._looks: dict[dg.AssetKey, Callable[[], PartitionVersions]] = {
+            CURATOR_FILES: lambda: dict(curator.versions()),
+            REPHRASER: lambda: {None: model_version(rephraser)},
+            JUDGE: lambda: {None: model_version(judge)},
+            PERPLEXITY_REFERENCE: lambda: {None: reference_identity()},
+        }
+        self._seen: dict[dg.AssetKey, PartitionVersions] = {}
+
+    def of(self, key: dg.AssetKey) -> PartitionVersions | None:
+        """Live version by partition of a root; None where the key is no root."""
+        if key not in self._looks:
+            return None
+        if key not in self._seen:
+            self._seen[key] = self._looks[key]()
+        return self._seen[key]
+
+    def forget(self) -> None:
+        """Look again at everything the next time it is asked for."""
+        self._seen.clear()
+
+
+def model_version(endpoint: ModelEndpoint) -> str:
+    """Name and revision of the model behind an endpoint."""
+    model = endpoint.known_model()
+    return UNKNOWN if model is None else f"{model.name}@{model.revision}"
+
+
+def observe_roots(instance: DagsterInstance, roots: Roots) -> None:
+    """Log an observation for each root whose version is new, so that Dagster's UI sees the same changes."""
+    for key in (CURATOR_FILES, REPHRASER, JUDGE, PERPLEXITY_REFERENCE):
+        live = roots.of(key) or {}
+        if key == CURATOR_FILES:
+            logged = instance.event_log_storage.get_latest_tags_by_partition(
+                key, dg.DagsterEventType.ASSET_OBSERVATION, [DATA_VERSION_TAG]
+            )
+            known: dict[str | None, str | None] = {p: tags.get(DATA_VERSION_TAG) for p, tags in logged.items()}
+        else:
+            record = instance.get_latest_data_version_record(key)
+            observation = record.asset_observation if record else None
+            known = {None: (observation.tags or {}).get(DATA_VERSION_TAG) if observation else None}
+        for partition, version in live.items():
+            if known.get(partition) != version:
+                instance.report_runless_asset_event(
+                    dg.AssetObservation(key, partition=partition, tags={DATA_VERSION_TAG: version})
+                )

@@ -1,0 +1,160 @@
+"""The curated seed: documents of each Curator file with their suitability, and the corpus profile.
+
+In: reading, marking duplicates, judging suitability. Out: the rules themselves (`core.documents`, `core.suitability`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from resources.errors import SynthError
+from resources.lake import Lake
+from resources.model_endpoint import ModelEndpoint
+from synth_assets.assets.charts import bar_chart
+from synth_assets.assets.keys import CURATED, CURATOR_FILE, CURATOR_FILES, PARTITIONED
+from synth_assets.assets.partition_runs import PARTITION_COLUMN, Item, materialize_partitions
+from synth_assets.assets.single_runs import materialize_table
+from synth_assets.assets.table_metadata import definition_metadata
+from synth_assets.assets.versions import RootVersions
+from synth_assets.core.code_fingerprint import code_fingerprint
+from synth_assets.core.documents import CuratorDocument, read_curator_file
+from synth_assets.core.generation import Drop
+from synth_assets.core.profile import ProfileAccumulator
+from synth_assets.core.suitability import judge_suitability
+from synth_assets.core.tables import CURATED_DOCUMENTS, PROFILE
+from synth_assets.curator_folder import CuratorFolder
+
+CHARS_PER_CHUNK = 8_000_000
+"""Text held at one time while a file streams through; the duplicates of a chunk are looked up with one query."""
+
+
+@dg.asset(
+    key=CURATED,
+    deps=[CURATOR_FILES],
+    group_name="seed",
+    kinds={"duckdb"},
+    description=CURATED_DOCUMENTS.description,
+    code_version=code_fingerprint(read_curator_file, judge_suitability),
+    metadata=definition_metadata(CURATED_DOCUMENTS, PARTITION_COLUMN),
+    **PARTITIONED,
+)
+def curated_documents(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    roots: dg.ResourceParam[RootVersions],
+    curator: dg.ResourceParam[CuratorFolder],
+    rephraser: dg.ResourceParam[ModelEndpoint],
+) -> Iterator[dg.MaterializeResult]:
+    """Read each file of the partitions; every row becomes a document or a named drop."""
+
+    def stream(curator_file: str) -> Iterator[Item]:
+        return read_seed(curator, lake, rephraser, curator_file)
+
+    yield from materialize_partitions(context, CURATED_DOCUMENTS, lake, roots, stream, has_drops=True)
+
+
+def read_seed(
+    curator: CuratorFolder, lake: Lake, rephraser: ModelEndpoint, curator_file: str, is_alone: bool = False
+) -> Iterator[Mapping[str, Any] | Drop]:
+    """Rows of `seed.curated_documents` and drops of one file, streaming; `is_alone` looks for duplicates in it only.
+
+    Raises SynthError when the file changes while it is read: half of one version and half of another is no seed.
+    """
+    path = curator.path(curator_file)
+    before = curator.version(curator_file, path)
+    tokenizer = rephraser.tokenizer()
+    seen: set[bytes] = set()
+    for chunk in _chunks(read_curator_file(path, curator_file)):
+        documents = [item for item in chunk if isinstance(item, CuratorDocument)]
+        ids = [document.document_id for document in documents]
+        elsewhere = {} if is_alone else owned_elsewhere(lake, curator_file, ids)
+        counts = iter(tokenizer.count_tokens([document.text for document in documents]) if documents else [])
+        for item in chunk:
+            if not isinstance(item, CuratorDocument):
+                yield Drop(None, curator_file, item.row_number, None, "reading", item.reason, item.detail)
+                continue
+            digest = bytes.fromhex(item.document_id)
+            is_duplicate = digest in seen or item.document_id in elsewhere
+            seen.add(digest)
+            row = _row(item, next(counts), is_duplicate)
+            yield row
+            if drop := _seed_drop(row, elsewhere.get(item.document_id)):
+                yield drop
+    if curator.version(curator_file, path) != before:
+        raise SynthError(f"{path} changed while it was read.", "Run again when its writer has finished.")
+
+
+def owned_elsewhere(lake: Lake, curator_file: str, document_ids: list[str]) -> dict[str, str]:
+    """Which of the documents another file already holds, and which file: the first to be materialized keeps it."""
+    if not document_ids or not lake.has_table(CURATED_DOCUMENTS.name):
+        return {}
+    found = lake.query(
+        f"SELECT document_id, min(curator_file) AS owner FROM {CURATED_DOCUMENTS.name} "  # noqa: S608
+        "WHERE NOT is_duplicate AND curator_file <> ? AND document_id IN (SELECT unnest(?)) GROUP BY 1",
+        [curator_file, document_ids],
+    )
+    return dict(zip(found["document_id"].to_pylist(), found["owner"].to_pylist(), strict=True))
+
+
+def _chunks(items: Iterator[Any]) -> Iterator[list[Any]]:
+    chunk: list[Any] = []
+    size = 0
+    for item in items:
+        chunk.append(item)
+        size += len(item.text) if isinstance(item, CuratorDocument) else 100
+        if size >= CHARS_PER_CHUNK:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _row(document: CuratorDocument, token_count: int, is_duplicate: bool) -> dict[str, Any]:
+    rejection = judge_suitability(document.title, document.text, document.language)
+    return {
+        "document_id": document.document_id,
+        "curator_file": document.curator_file,
+        "row_number": document.row_number,
+        "source_id": document.source_id,
+        "title": document.title,
+        "text": document.text,
+        "url": document.url,
+        "language": document.language,
+        "categories": list(document.categories),
+        "file_name": document.file_name,
+        "char_count": len(document.text),
+        "token_count": token_count,
+        "is_duplicate": is_duplicate,
+        "is_candidate": rejection is None,
+        "rejection_reason": rejection,
+    }
+
+
+def _seed_drop(row: Mapping[str, Any], owner: str | None) -> Drop | None:
+    if row["is_duplicate"]:
+        reason, detail = "duplicate", f"same title and text as a document in {owner or 'this file'}"
+    elif not row["is_candidate"]:
+        reason, detail = "not_a_candidate", str(row["rejection_reason"])
+    else:
+        return None
+    return Drop(row["document_id"], row["curator_file"], row["row_number"], None, "suitability", reason, detail)
+
+
+@dg.asset(
+    key=["seed", "profile"],
+    deps=[CURATED],
+    group_name="seed",
+    kinds={"duckdb"},
+    description=PROFILE.description,
+    code_version=code_fingerprint(ProfileAccumulator),
+    metadata=definition_metadata(PROFILE),
+)
+def profile(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], roots: dg.ResourceParam[RootVersions]
+) -> dg.MaterializeResult:
+    """Length, token and category statistics, for each file and for the corpus."""
+    return materialize_table(context, PROFILE, roots, lambda: _profile(lake))

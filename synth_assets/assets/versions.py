@@ -1,0 +1,125 @@
+"""Which version of everything exists, and which versions each materialization was made from. Bulk reads only.
+
+In: Dagster's event log and the live versions of the roots (files, models). Out: deciding what to run (`planning`).
+Dagster's own staleness answer stops at 100 upstream partitions and does not see deleted ones, so every materialization
+carries a tag with the hash of the upstream versions that it consumed, and that is what is compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+from typing import Protocol
+
+import dagster as dg
+from dagster import AssetRecordsFilter, DagsterEventType, DagsterInstance
+
+from synth_assets.assets.keys import CURATOR_FILE
+
+UPSTREAM_TAG = "synth/upstream"
+DATA_VERSION_TAG = "dagster/data_version"
+CODE_VERSION_TAG = "dagster/code_version"
+FAILED_TAG = "synth/failed"
+_STORAGE_IDS_PER_QUERY = 500
+
+PartitionVersions = Mapping[str | None, str]
+
+
+class RootVersions(Protocol):
+    """Live versions of what the graph rests on."""
+
+    def of(self, key: dg.AssetKey) -> PartitionVersions | None:
+        """Version by partition (None = unpartitioned) of a root; None where the key is no root."""
+        ...
+
+
+class Versions:
+    """A snapshot of the event log: one or two queries for each asset, made when first asked for."""
+
+    def __init__(self, instance: DagsterInstance, graph: dg.AssetGraph, roots: RootVersions) -> None:
+        self._instance = instance
+        self._graph = graph
+        self._roots = roots
+        self._tags: dict[dg.AssetKey, dict[str | None, Mapping[str, str]]] = {}
+        self._partitions: dict[str, list[str]] = {}
+
+    def with_partitions(self, names: Collection[str]) -> Versions:
+        """The same, as if the dynamic partitions were these: what a run would see after it has added the new files."""
+        other = Versions(self._instance, self._graph, self._roots)
+        other._partitions[str(CURATOR_FILE.name)] = sorted(names)
+        return other
+
+    def partitions(self, key: dg.AssetKey) -> list[str | None]:
+        """The partitions that an asset has now; [None] for one without partitions."""
+        definition = self._graph.get(key).partitions_def
+        if definition is None:
+            return [None]
+        name = str(getattr(definition, "name", definition))
+        if name not in self._partitions:
+            self._partitions[name] = list(definition.get_partition_keys(dynamic_partitions_store=self._instance))
+        return list(self._partitions[name])
+
+    def tags(self, key: dg.AssetKey) -> Mapping[str | None, Mapping[str, str]]:
+        """Tags of the latest materialization by partition, those of deleted partitions left out."""
+        if key not in self._tags:
+            existing = set(self.partitions(key))
+            self._tags[key] = {p: tags for p, tags in self._latest_tags(key).items() if p in existing}
+        return self._tags[key]
+
+    def data_versions(self, key: dg.AssetKey) -> PartitionVersions:
+        """Data version by partition, of a root as it is now, of an asset as it was last materialized."""
+        live = self._roots.of(key)
+        if live is not None:
+            return live
+        return {p: tags[DATA_VERSION_TAG] for p, tags in self.tags(key).items() if DATA_VERSION_TAG in tags}
+
+    def parents(self, key: dg.AssetKey, partition: str | None) -> Iterable[tuple[dg.AssetKey, list[str | None]]]:
+        """Each upstream asset with the partitions of it that this partition is made from."""
+        node = self._graph.get(key)
+        for parent in sorted(node.parent_keys):
+            definition = self._graph.get(parent).partitions_def
+            if definition is None:
+                yield parent, [None]
+            elif partition is not None and definition == node.partitions_def:
+                yield parent, [partition]
+            else:
+                yield parent, sorted(self.data_versions(parent), key=str)
+
+    def upstream(self, key: dg.AssetKey, partition: str | None) -> str:
+        """Hash of the versions, partition by partition, of everything that this partition is made from."""
+        digest = hashlib.blake2b(digest_size=16)
+        for parent, partitions in self.parents(key, partition):
+            versions = self.data_versions(parent)
+            for upstream_partition in partitions:
+                line = f"{parent.to_user_string()}|{upstream_partition}|{versions.get(upstream_partition)}\n"
+                digest.update(line.encode())
+        return digest.hexdigest()
+
+    def input_tags(self, key: dg.AssetKey, partition: str | None) -> dict[str, str]:
+        """Dagster's own provenance tags, so that its UI judges staleness from the same versions."""
+        tags: dict[str, str] = {}
+        for parent, partitions in self.parents(key, partition):
+            version = self.data_versions(parent).get(partitions[0]) if len(partitions) == 1 else None
+            if version is not None:
+                tags[f"dagster/input_data_version/{parent.to_user_string()}"] = version
+        return tags
+
+    def _latest_tags(self, key: dg.AssetKey) -> dict[str | None, Mapping[str, str]]:
+        if self._graph.get(key).partitions_def is None:
+            event = self._instance.get_latest_materialization_event(key)
+            materialization = event.asset_materialization if event else None
+            return {None: materialization.tags or {}} if materialization else {}
+        latest = self._instance.event_log_storage.get_latest_storage_id_by_partition(
+            key, DagsterEventType.ASSET_MATERIALIZATION
+        )
+        storage_ids = sorted(latest.values())
+        found: dict[str | None, Mapping[str, str]] = {}
+        for start in range(0, len(storage_ids), _STORAGE_IDS_PER_QUERY):
+            chunk = storage_ids[start : start + _STORAGE_IDS_PER_QUERY]
+            records = self._instance.fetch_materializations(
+                AssetRecordsFilter(asset_key=key, storage_ids=chunk), limit=len(chunk)
+            ).records
+            for record in records:
+                materialization = record.asset_materialization
+                found[record.partition_key] = (materialization.tags if materialization else None) or {}
+        return found

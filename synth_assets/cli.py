@@ -1,0 +1,179 @@
+"""`synth`: a thin layer over the Dagster definitions; whatever it does can be done in the UI as well.
+
+In: options, progress, exit codes, JSON on standard output. Out: doing anything (`planning`, `serving`, `reporting`).
+Heavy imports happen inside the commands, so that `--help` and a mistyped option answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from resources.errors import ServerError, SettingError, SynthError
+
+
+class _Group(click.Group):
+    """Turns the errors that a user can mend into one message and an exit code; other errors keep their trace."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SettingError as error:
+            _fail(error, 2)
+        except SynthError as error:
+            _fail(error, 1)
+        except KeyboardInterrupt:
+            click.echo("\nStopped. What was answered is kept; the same command goes on from there.", err=True)
+            sys.exit(130)
+
+
+def _fail(error: SynthError, code: int) -> None:
+    click.echo(f"{type(error).__name__.removesuffix('Error')}: {error}", err=True)
+    if isinstance(error, ServerError):
+        click.echo("`synth serve` starts a server; `synth status` shows what is kept.", err=True)
+    sys.exit(code)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Synthetic pre-training data from a curated corpus: rephrase, measure, cost, export."""
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+
+
+def _names(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (value or "").split(",") if name.strip())
+
+
+selection_options = [
+    click.option("--strategies", callback=_names, help="Only these strategies, separated by commas."),
+    click.option("--files", callback=_names, help="Only these Curator files, separated by commas."),
+]
+
+
+def _selection(command: Any) -> Any:
+    for option in reversed(selection_options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@_selection
+@json_option
+def plan(strategies: tuple[str, ...], files: tuple[str, ...], as_json: bool) -> None:
+    """What a run would do, and what it would cost. Writes nothing."""
+    from synth_assets.commands.plan import plan_command
+
+    plan_command(strategies, files, as_json)
+
+
+@main.command()
+@_selection
+@json_option
+def run(strategies: tuple[str, ...], files: tuple[str, ...], as_json: bool) -> None:
+    """Materialize what is stale, and only that."""
+    from synth_assets.commands.run import run_command
+
+    sys.exit(run_command(strategies, files, as_json))
+
+
+@main.command()
+@click.option("-n", "count", type=click.IntRange(min=1), default=3, show_default=True, help="Documents to rephrase.")
+@_selection
+def preview(count: int, strategies: tuple[str, ...], files: tuple[str, ...]) -> None:
+    """Rephrase a few documents with every strategy and show them beside the source. Fills no table."""
+    from synth_assets.commands.preview import preview_command
+
+    preview_command(count, strategies, files)
+
+
+@main.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Each asset: partitions materialized, stale, failed; documents; drops by reason."""
+    from synth_assets.commands.status import status_command
+
+    status_command(as_json)
+
+
+@main.command()
+@click.argument("sql")
+@json_option
+def query(sql: str, as_json: bool) -> None:
+    """Read-only SQL over the lake, such as "SELECT strategy, count(*) FROM merged.documents GROUP BY 1"."""
+    from synth_assets.commands.query import query_command
+
+    query_command(sql, as_json)
+
+
+@main.command()
+def report() -> None:
+    """Write the HTML report and print its path."""
+    from synth_assets.commands.report import report_command
+
+    report_command()
+
+
+@main.command()
+@click.argument("merged_id")
+@json_option
+def trace(merged_id: str, as_json: bool) -> None:
+    """Everything behind one merged document: source, segments, prompts, calls, measures."""
+    from synth_assets.commands.trace import trace_command
+
+    trace_command(merged_id, as_json)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(file_okay=False))
+@click.option("--format", "file_format", type=click.Choice(["parquet", "jsonl"]), default="parquet", show_default=True)
+@click.option("--wide", is_flag=True, help="One row for each seed document, a column for each strategy.")
+@json_option
+def export(directory: str, file_format: str, wide: bool, as_json: bool) -> None:
+    """Write the training data to DIRECTORY."""
+    from synth_assets.commands.export import export_command
+
+    export_command(directory, file_format, wide, as_json)
+
+
+@main.command()
+def baseline() -> None:
+    """Measure the model server: sequential throughput, then growing concurrency (asset serving.baseline)."""
+    from synth_assets.commands.run import baseline_command
+
+    sys.exit(baseline_command())
+
+
+@main.command()
+@click.option("--docker", is_flag=True, help="Start a container instead of the embedded server.")
+@click.option("--preset", default=None, help="Which server command: see --list.")
+@click.option("--list", "is_list", is_flag=True, help="List the presets.")
+@click.option("--print", "is_print", is_flag=True, help="Show the exact command instead of running it.")
+@click.option("--stop", "is_stop", is_flag=True, help="Stop the server that was started here.")
+def serve(docker: bool, preset: str | None, is_list: bool, is_print: bool, is_stop: bool) -> None:
+    """Start the model server and wait until it is healthy."""
+    from synth_assets.commands.serve import serve_command
+
+    serve_command(docker, preset, is_list, is_print, is_stop)
+
+
+@main.command()
+@click.option("--port", type=int, default=3000, show_default=True)
+def ui(port: int) -> None:
+    """The Dagster UI and daemon on 127.0.0.1."""
+    from synth_assets.commands.ui import ui_command
+
+    sys.exit(ui_command(port))
+
+
+def emit(value: Any) -> None:
+    """Print one JSON value on standard output."""
+    click.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+if __name__ == "__main__":
+    main()

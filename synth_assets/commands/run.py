@@ -1,0 +1,129 @@
+"""`synth run` and `synth baseline`: materialize, with progress on standard error and a summary at the end."""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import TracebackType
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from synth_assets.assets.keys import BASELINE, table_name
+from synth_assets.cli import emit
+from synth_assets.commands.opening import Opened, open_project
+from synth_assets.core.purchasing import PurchaseReport
+from synth_assets.planning.run import RunSelection, RunSummary, StaleRunner
+from synth_assets.planning.summary import document_count, drops_by_reason
+
+
+class TerminalProgress:
+    """Draws what a run tells: a bar over documents with requests per second and the time left."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._task: Any = None
+        self._started = 0.0
+
+    def __enter__(self) -> TerminalProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def step(self, asset: str, partition_count: int) -> None:
+        """Name the asset that is materialized now."""
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+        files = "" if partition_count == 1 else f" ({partition_count} files)"
+        self._console.print(f"  {asset}{files}", highlight=False)
+
+    def buying(self, document_count: int) -> None:
+        """Start the bar."""
+        self._started = time.monotonic()
+        self._task = self._bar.add_task("  rephrasing", total=document_count, rate="")
+
+    def document(self) -> None:
+        """Advance the bar."""
+        if self._task is not None:
+            self._bar.advance(self._task)
+
+    def bought(self, report: PurchaseReport) -> None:
+        """Show requests and requests per second."""
+        if self._task is not None:
+            rate = report.requests_sent / max(time.monotonic() - self._started, 1e-9)
+            text = f"{report.requests_sent} calls, {rate:.1f}/s, {report.answered_from_ledger} from the ledger"
+            self._bar.update(self._task, rate=text)
+
+
+def run_command(strategies: tuple[str, ...], files: tuple[str, ...], as_json: bool) -> int:
+    """Bring the selection up to date; 0 when everything was done, 1 when something failed."""
+    # SIGTERM ends a run as Ctrl-C does: what is answered is committed on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    opened = open_project()
+    with TerminalProgress() as progress:
+        runner = StaleRunner(opened.project, opened.definitions, opened.instance, progress)
+        summary = runner.run(RunSelection.of(strategies, files))
+    opened.project.ledger.compact_if_needed()
+    if as_json:
+        emit(_as_json(opened, summary))
+    else:
+        _print(opened, summary)
+    for error in summary.errors:
+        click.echo(f"Failed: {error}", err=True)
+    return 1 if summary.failed else 0
+
+
+def baseline_command() -> int:
+    """Materialize serving.baseline, which no other command does: it costs calls of its own."""
+    opened = open_project()
+    job = opened.definitions.resolve_implicit_global_asset_job_def().get_subset(asset_selection={BASELINE})
+    result = job.execute_in_process(instance=opened.instance, raise_on_error=True)
+    rows = opened.project.lake.read(table_name(BASELINE)).to_pylist()
+    for row in rows:
+        click.echo(f"concurrency {row['concurrency']:>4}: {row['tokens_per_second']:8.1f} tokens/s")
+    return 0 if result.success else 1
+
+
+def _as_json(opened: Opened, summary: RunSummary) -> dict[str, Any]:
+    bought = opened.project.purchases.total()
+    return {
+        "files": summary.files.as_dict(),
+        "requests_sent": bought.requests_sent,
+        "answered_from_ledger": bought.answered_from_ledger,
+        "prompt_tokens": bought.prompt_tokens,
+        "completion_tokens": bought.completion_tokens,
+        "materialized": [{"asset": table_name(key), "partition": partition} for key, partition in summary.materialized],
+        "failed": [{"asset": table_name(key), "partition": partition} for key, partition in summary.failed],
+        "errors": summary.errors,
+        "documents": document_count(opened.project.lake),
+        "drops": drops_by_reason(opened.project.lake),
+        "wall_seconds": round(summary.wall_seconds, 3),
+    }
+
+
+def _print(opened: Opened, summary: RunSummary) -> None:
+    bought = opened.project.purchases.total()
+    drops = drops_by_reason(opened.project.lake)
+    click.echo(
+        f"{len(summary.materialized)} materialized, {len(summary.failed)} failed, in {summary.wall_seconds:.1f} s. "
+        f"{bought.requests_sent} calls sent ({bought.prompt_tokens} prompt and {bought.completion_tokens} completion "
+        f"tokens), {bought.answered_from_ledger} answered from the ledger."
+    )
+    dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(drops.items())) or "none"
+    click.echo(f"{document_count(opened.project.lake)} training documents. Drops: {dropped}.")

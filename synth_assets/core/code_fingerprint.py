@@ -1,0 +1,222 @@
+"""The hash of code: it changes when behaviour may have changed, and not when somebody reformats or documents.
+
+In: the source of modules, functions and classes, with whatever of their own package they refer to. Out: the
+versions of other packages, and data. Source and not bytecode, because that changes with every Python release.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import inspect
+import json
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from types import FunctionType, ModuleType
+from typing import Any
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def code_fingerprint(*objects: ModuleType | type | Callable[..., Any]) -> str:
+    """Hash (32 hex digits) of the source of modules, functions and classes, in the order given.
+
+    Comments, docstrings, formatting and the annotations of parameters do not count. Constants, helpers and
+    base classes do: names that a function or class uses are followed through its module and through
+    `from … import …` of the same top-level package. Closures count with what they captured, partials with
+    their arguments; that must be code, None, bool, number, string, pattern or a tuple, list or dict of these,
+    else TypeError.
+    """
+    collector = _Collector()
+    roots = [collector.add(item) for item in objects]
+    payload = json.dumps([roots, sorted(collector.sources.items())])
+    return hashlib.blake2b(payload.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+class _Collector:
+    """Gathers normalised sources by label, each once, and follows names within the top-level package."""
+
+    def __init__(self) -> None:
+        self.sources: dict[str, str] = {}
+
+    def add(self, item: Any) -> str:
+        """Collect one object with what it refers to; returns its label (of a plain value: the value)."""
+        if isinstance(item, ModuleType):
+            return self._add_nodes(f"{item.__name__}:", item, [_tree(item)])
+        if isinstance(item, functools.partial):
+            return f"partial({self.add(item.func)},{self.add(list(item.args))},{self.add(item.keywords)})"
+        if isinstance(item, type):
+            return self._add_class(item)
+        function = inspect.unwrap(item) if callable(item) else item
+        if inspect.ismethod(function):
+            function = function.__func__
+        if isinstance(function, FunctionType):
+            return self._add_function(function)
+        if inspect.isbuiltin(function) or inspect.ismethoddescriptor(function):
+            return f"builtin {function.__qualname__}"
+        return self._value(item)
+
+    def _value(self, value: Any) -> str:
+        if value is None or isinstance(value, bool | int | float | str | bytes):
+            return repr(value)
+        if isinstance(value, re.Pattern):
+            return f"re({value.pattern!r},{value.flags})"
+        if isinstance(value, list | tuple):
+            return f"{type(value).__name__}({','.join(self.add(part) for part in value)})"
+        if isinstance(value, dict):
+            pairs = sorted((self.add(key), self.add(part)) for key, part in value.items())
+            return f"dict({','.join(f'{key}:{part}' for key, part in pairs)})"
+        raise TypeError(
+            f"{value!r} has no source to fingerprint; pass a module, class, function or plain value"
+        )
+
+    def _add_class(self, item: type) -> str:
+        label = f"{item.__module__}:{item.__qualname__}"
+        module = sys.modules.get(item.__module__)
+        if module is None or item.__module__ == "builtins":
+            return label
+        return self._add_nodes(label, module, [ast.parse(textwrap.dedent(inspect.getsource(item)))])
+
+    def _add_function(self, function: FunctionType) -> str:
+        module = sys.modules[function.__module__]
+        label = f"{function.__module__}:{function.__qualname__}"
+        if function.__name__ == "<lambda>" or "<locals>" in function.__qualname__:
+            captured = {**inspect.getclosurevars(function).nonlocals, **(function.__kwdefaults__ or {})}
+            captured.pop(function.__name__, None)  # a closure that calls itself
+            label += f"@{self.add(captured)}{self.add(function.__defaults__)}"
+        return self._add_nodes(label, module, list(_function_nodes(module, function)))
+
+    def _add_nodes(self, label: str, module: ModuleType, nodes: Sequence[ast.AST]) -> str:
+        if not nodes:
+            raise TypeError(f"{label} has no source to fingerprint: it was not written in its module's file")
+        if label not in self.sources:
+            normalised = [_normalised(node) for node in nodes]
+            self.sources[label] = "\n".join(map(ast.unparse, normalised))
+            for node in normalised:
+                self._follow(module, node)
+        return label
+
+    def _follow(self, module: ModuleType, node: ast.AST) -> None:
+        attributes: dict[str, set[str]] = {}
+        for child in ast.walk(node):
+            if isinstance(child, ast.Attribute) and isinstance(child.value, ast.Name):
+                attributes.setdefault(child.value.id, set()).add(child.attr)
+        for name in {child.id for child in ast.walk(node) if isinstance(child, ast.Name)}:
+            self._follow_name(module, name, attributes.get(name, set()))
+
+    def _follow_name(self, module: ModuleType, name: str, attributes: set[str]) -> None:
+        statements = _bindings(module).get(name, ())
+        defined = [part for part in statements if not isinstance(part, ast.Import | ast.ImportFrom)]
+        if defined:
+            self._add_nodes(f"{module.__name__}:{name}", module, defined)
+        elif statements:
+            value = getattr(module, name, None)
+            if isinstance(value, ModuleType):
+                if _is_same_package(module, value.__name__):
+                    for attribute in sorted(attributes):
+                        self._follow_name(value, attribute, set())
+            else:
+                self._follow_import(module, name)
+
+    def _follow_import(self, module: ModuleType, name: str) -> None:
+        for statement in _bindings(module)[name]:
+            if not isinstance(statement, ast.ImportFrom):
+                continue
+            parent = "." * statement.level + (statement.module or "")
+            source = sys.modules.get(_absolute(parent, module))
+            original = next(
+                (part.name for part in statement.names if (part.asname or part.name) == name), None
+            )
+            if source is not None and original is not None and _is_same_package(module, source.__name__):
+                self._follow_name(source, original, set())
+
+
+def _is_same_package(module: ModuleType, other: str) -> bool:
+    return module.__name__.partition(".")[0] == other.partition(".")[0]
+
+
+def _absolute(name: str, module: ModuleType) -> str:
+    if not name.startswith("."):
+        return name
+    package = (module.__package__ or "").split(".")
+    level = len(name) - len(name.lstrip("."))
+    return ".".join([*package[: len(package) - level + 1], *filter(None, [name.lstrip(".")])])
+
+
+_parse = functools.lru_cache(maxsize=256)(ast.parse)
+
+
+def _tree(module: ModuleType) -> ast.Module:
+    return _parse(inspect.getsource(module))
+
+
+def _bindings(module: ModuleType) -> dict[str, list[ast.stmt]]:
+    """The top-level statements of a module that bind each name."""
+    return _bindings_of(_tree(module))
+
+
+@functools.lru_cache(maxsize=256)
+def _bindings_of(tree: ast.Module) -> dict[str, list[ast.stmt]]:
+    found: dict[str, list[ast.stmt]] = {}
+    for statement in tree.body:
+        for name in sorted(set(_bound_names(statement))):
+            found.setdefault(name, []).append(statement)
+    return found
+
+
+def _bound_names(statement: ast.stmt) -> Iterator[str]:
+    if isinstance(statement, _Function | ast.ClassDef):
+        yield statement.name
+        return
+    for child in ast.walk(statement):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield from ((alias.asname or alias.name).partition(".")[0] for alias in child.names)
+        elif isinstance(child, _Function | ast.ClassDef):
+            yield child.name
+        elif isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
+            yield child.id
+
+
+def _function_nodes(module: ModuleType, function: FunctionType) -> Iterator[ast.AST]:
+    """The function's definition; all lambdas of its line where it is one."""
+    first_line = function.__code__.co_firstlineno
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Lambda):
+            if function.__name__ == "<lambda>" and node.lineno == first_line:
+                yield node
+        elif isinstance(node, _Function) and node.name == function.__code__.co_name:
+            start = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            if start == first_line:
+                yield node
+
+
+def _normalised(node: ast.AST) -> ast.AST:
+    """A copy without docstrings, other bare strings, and annotations of parameters and results."""
+    return ast.fix_missing_locations(_Normaliser().visit(ast.parse(ast.unparse(node))))
+
+
+class _Normaliser(ast.NodeTransformer):
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        visited: Any = super().generic_visit(node)
+        if not isinstance(node, ast.Module) and getattr(node, "body", None) == []:
+            visited.body = [ast.Pass()]
+        return visited
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)

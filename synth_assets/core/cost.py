@@ -1,0 +1,144 @@
+"""What requests cost: FLOPs, GPU-hours, dollars, and how that grows.
+
+In: pure arithmetic from numbers of requests and tokens to an estimate. Out: what limits a server (`roofline`,
+`throughput`), and where the token counts come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from synth_assets.core.architecture import ModelArchitecture
+from synth_assets.core.hardware import Hardware
+from synth_assets.core.throughput import throughput_estimate
+
+DEFAULT_CONCURRENCY = 64
+
+OUTPUT_TOKEN_PRIORS: dict[str, float] = {
+    "wiki_rephrase": 0.83,
+    "diverse_qa": 0.6,
+    "distill": 0.35,
+    "knowledge_extract": 0.67,
+    "knowledge_list": 0.45,
+}
+"""Completion tokens for each token of a segment, until the ledger knows better.
+
+From the token counts of Nemotron-CC's synthetic parts (arXiv:2412.02595): of 451 billion source tokens it
+made 373 (Wikipedia style), 158 (distill), 304 (extract) and 203 (list). Its count for diverse QA has the
+source text in it, so that one is the ratio of its output limit to its input limit, 600 to 1,000."""
+
+DEFAULT_OUTPUT_TOKEN_PRIOR = 0.7
+"""For a strategy that is not listed: between the list's extremes."""
+
+
+def output_token_prior(strategy: str, segment_tokens: float, max_output_tokens: int) -> float:
+    """Expected completion tokens of one segment: a share of its length, capped by the request's limit."""
+    return min(
+        OUTPUT_TOKEN_PRIORS.get(strategy, DEFAULT_OUTPUT_TOKEN_PRIOR) * segment_tokens, max_output_tokens
+    )
+
+
+def forward_flops(arch: ModelArchitecture, prompt_tokens: float, completion_tokens: float) -> float:
+    """Forward FLOPs of one request: 2 N_active (P+G), plus attention of the prompt and of each decoded token.
+
+    Attention: 2 L d P² for the (causal) prompt and 4 L d c for a token at context c; L counts attention layers.
+    """
+    attention_width = arch.attention_layers * arch.d_attn
+    contexts = completion_tokens * prompt_tokens + completion_tokens * max(completion_tokens - 1, 0) / 2
+    return (
+        2 * arch.active_params * (prompt_tokens + completion_tokens)
+        + 2 * attention_width * prompt_tokens**2
+        + 4 * attention_width * contexts
+    )
+
+
+def total_forward_flops(
+    arch: ModelArchitecture, requests: int, prompt_tokens: int, completion_tokens: int
+) -> float:
+    """Forward FLOPs of many requests from their totals, as if all had the mean length.
+
+    The attention part is thereby a lower bound (it is convex in the length); at lengths of some hundred
+    tokens it is a few percent of the whole.
+    """
+    if requests == 0:
+        return 0.0
+    return requests * forward_flops(arch, prompt_tokens / requests, completion_tokens / requests)
+
+
+def cost_usd(gpu_hours: float, hardware: Hardware) -> float:
+    """Dollars for that many GPU-hours."""
+    return gpu_hours * hardware.usd_per_gpu_hour
+
+
+def usd_per_million_tokens(hardware: Hardware, tokens_per_second: float) -> float:
+    """Dollars for a million tokens at that rate of the whole hardware."""
+    return hardware.usd_per_gpu_hour * hardware.count / (tokens_per_second * 3600) * 1e6
+
+
+@dataclass(frozen=True)
+class CostEstimate:
+    """The bill for some requests. Tokens are totals; `wall_seconds` is the time the server is busy."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    flops: float = 0.0
+    wall_seconds: float = 0.0
+    gpu_hours: float = 0.0
+    cost_usd: float = 0.0
+
+    def __add__(self, other: CostEstimate) -> CostEstimate:
+        return CostEstimate(
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.flops + other.flops,
+            self.wall_seconds + other.wall_seconds,
+            self.gpu_hours + other.gpu_hours,
+            self.cost_usd + other.cost_usd,
+        )
+
+
+def estimate(
+    arch: ModelArchitecture,
+    hardware: Hardware,
+    requests: int,
+    prompt_tokens: int,
+    completion_tokens: int,
+    concurrency: float = DEFAULT_CONCURRENCY,
+    tokens_per_second: float | None = None,
+) -> CostEstimate:
+    """The bill for `requests` with those token totals on that hardware.
+
+    `tokens_per_second` is a measured output rate of the whole hardware; without one the roofline's estimate
+    counts. Raises SettingError when the model does not fit the hardware.
+    """
+    if requests == 0:
+        return CostEstimate()
+    if tokens_per_second is None:
+        pace = throughput_estimate(
+            arch,
+            hardware,
+            min(concurrency, requests),
+            prompt_tokens / requests,
+            completion_tokens / requests,
+        )
+        wall_seconds = requests / pace.requests_per_second
+    else:
+        wall_seconds = completion_tokens / tokens_per_second
+    gpu_hours = wall_seconds * hardware.count / 3600
+    return CostEstimate(
+        requests=requests,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        flops=total_forward_flops(arch, requests, prompt_tokens, completion_tokens),
+        wall_seconds=wall_seconds,
+        gpu_hours=gpu_hours,
+        cost_usd=cost_usd(gpu_hours, hardware),
+    )
+
+
+def total(estimates: Iterable[CostEstimate]) -> CostEstimate:
+    """The sum of several bills."""
+    return sum(estimates, CostEstimate())

@@ -1,0 +1,42 @@
+"""Dagster's own storage under SYNTH_HOME: made once, opened safely by several processes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import dagster as dg
+
+DAGSTER_YAML = """\
+# Written once by synth_assets; edit freely. Runs, events and schedules are kept in SQLite files in this folder;
+# for several machines see deploy/.
+telemetry:
+  enabled: false
+run_queue:
+  max_concurrent_runs: 4
+concurrency:
+  pools:
+    default_limit: 1
+run_monitoring:
+  enabled: true
+"""
+
+
+def prepare_dagster_home(folder: Path) -> None:
+    """Make the folder with its configuration and point this process, and those it starts, to it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    configuration = folder / "dagster.yaml"
+    if not configuration.exists():
+        configuration.write_text(DAGSTER_YAML)
+    os.environ["DAGSTER_HOME"] = str(folder)
+
+
+def open_instance(folder: Path) -> dg.DagsterInstance:
+    """Open the instance; the first opening is serialised, since several at once crash on a fresh folder."""
+    prepare_dagster_home(folder)
+    with open(folder / ".open.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        instance = dg.DagsterInstance.get()
+        instance.event_log_storage.get_asset_records([])
+    return instance

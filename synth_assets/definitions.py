@@ -1,0 +1,67 @@
+"""The Dagster code location: every asset, check, job, sensor and resource, put together in one place.
+
+`build_defs(resource_overrides)` is the seam for tests and for projects that bring resources of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from synth_assets.assets.checks import build_checks
+from synth_assets.assets.exports import multistrategy_file
+from synth_assets.assets.keys import ROOTS
+from synth_assets.assets.merged import build_merged_assets
+from synth_assets.assets.judge_scores import judge_scores
+from synth_assets.assets.perplexity import perplexity
+from synth_assets.assets.rephrased import build_rephrased_asset
+from synth_assets.assets.reports import cost, html, quality
+from synth_assets.assets.seed import curated_documents, profile
+from synth_assets.assets.serving import baseline
+from synth_assets.dagster_home import prepare_dagster_home
+from synth_assets.jobs import build_bring_up_to_date
+from synth_assets.project import Project, build_project, plain_resources
+from synth_assets.sensors import build_sensors
+from synth_assets.settings import Settings
+
+
+def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Settings | None = None) -> dg.Definitions:
+    """All definitions of one project; `resource_overrides` replaces resources by name (see `synth_assets.project`)."""
+    project = build_project(settings or Settings.from_environment(), **(resource_overrides or {}))
+    return project_defs(project)
+
+
+def project_defs(project: Project) -> dg.Definitions:
+    """The definitions over a project's resources."""
+    assets = [
+        *ROOTS,
+        curated_documents,
+        profile,
+        *(build_rephrased_asset(strategy) for strategy in project.strategies),
+        *build_merged_assets(project.strategies),
+        perplexity,
+        judge_scores,
+        baseline,
+        cost,
+        quality,
+        html,
+        multistrategy_file,
+    ]
+    tables = dg.Definitions(
+        assets=assets,
+        asset_checks=build_checks(project.strategies),
+        resources=plain_resources(project),
+        executor=dg.in_process_executor,
+    )
+    job = build_bring_up_to_date(project, tables)
+    return dg.Definitions.merge(tables, dg.Definitions(jobs=[job], sensors=build_sensors(project, job)))
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What `workspace.yaml` loads: the project that the environment describes."""
+    settings = Settings.from_environment()
+    prepare_dagster_home(settings.dagster_home)
+    return build_defs(settings=settings)

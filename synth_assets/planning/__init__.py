@@ -1,0 +1,1 @@
+"""What to run and in which order: stale partitions, what they would cost, and running exactly them."""

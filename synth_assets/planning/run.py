@@ -1,0 +1,203 @@
+"""Running exactly what is stale: level by level, planned again after each level so that unchanged output stops there.
+
+In: order, buying ahead, one Dagster run for each asset and contiguous range of partitions. Out: how an asset
+materializes (`assets`), and how progress is shown (`cli`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+from dagster import DagsterInstance
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from resources.errors import SynthError
+from synth_assets.assets.keys import BASELINE, table_key
+from synth_assets.assets.purchases import Purchases
+from synth_assets.assets.rephrased import buy_missing, candidate_counts, request_planner
+from synth_assets.assets.roots import Roots, observe_roots
+from synth_assets.assets.versions import UPSTREAM_TAG, Versions
+from synth_assets.core.strategy import Strategy
+from synth_assets.core.tables import rephrased
+from synth_assets.planning.files import FileChanges, file_changes, partitioned_tables, synchronise_partitions
+from synth_assets.planning.progress import RunProgress, SilentProgress
+from synth_assets.planning.stale import StalePartition, StalePlanner
+from synth_assets.project import Project
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+AssetPartition = tuple[dg.AssetKey, str | None]
+
+
+@dataclass
+class RunSummary:
+    """What one `synth run` did."""
+
+    files: FileChanges
+    materialized: list[AssetPartition] = field(default_factory=list)
+    failed: list[AssetPartition] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    wall_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunSelection:
+    """What a run is limited to; empty means everything."""
+
+    strategies: Sequence[str] = ()
+    files: Sequence[str] = ()
+    excluded_assets: Collection[dg.AssetKey] = ()
+
+    @classmethod
+    def of(cls, strategies: Sequence[str], files: Sequence[str]) -> RunSelection:
+        """What `synth run` is limited to: measuring the server costs calls of its own and is asked for by name."""
+        return cls(strategies, files, (BASELINE,))
+
+    def takes(self, item: StalePartition) -> bool:
+        """Whether the selection includes this partition of this asset."""
+        is_other_strategy = (
+            bool(self.strategies) and item.asset.path[0] == "rephrased" and item.asset.path[1] not in self.strategies
+        )
+        is_other_file = bool(self.files) and item.partition is not None and item.partition not in self.files
+        return not is_other_strategy and not is_other_file
+
+
+class StaleRunner:
+    """One run over one project."""
+
+    def __init__(
+        self,
+        project: Project,
+        definitions: dg.Definitions,
+        instance: DagsterInstance,
+        progress: RunProgress | None = None,
+    ) -> None:
+        self._project = project
+        self._instance = instance
+        self._progress = progress or SilentProgress()
+        project.purchases.rephrase.on_progress = self._progress.bought
+        project.purchases.judge.on_progress = self._progress.bought
+        self._graph = definitions.resolve_asset_graph()
+        self._job = definitions.resolve_implicit_global_asset_job_def()
+
+    def run(self, selection: RunSelection) -> RunSummary:
+        """Bring the selection up to date; failures are collected, everything that does not rest on them is done."""
+        started = time.monotonic()
+        self._project.roots.forget()
+        changes = file_changes(self._versions())
+        check_selection(selection, changes, self._project.strategies)
+        synchronise_partitions(self._instance, self._project.lake, changes, partitioned_tables(self._graph))
+        observe_roots(self._instance, self._project.roots)
+        self._project.curator.save_cache()
+        summary = RunSummary(changes)
+        bad: set[AssetPartition] = set()
+        levels = StalePlanner(self._graph, self._versions(), self._project.lake, selection.excluded_assets).levels()
+        for level in levels:
+            self._run_level(level, selection, bad, summary)
+        summary.wall_seconds = time.monotonic() - started
+        return summary
+
+    def _versions(self) -> Versions:
+        return Versions(self._instance, self._graph, self._project.roots)
+
+    def _run_level(
+        self, level: Sequence[dg.AssetKey], selection: RunSelection, bad: set[AssetPartition], summary: RunSummary
+    ) -> None:
+        versions = self._versions()
+        planner = StalePlanner(self._graph, versions, self._project.lake, selection.excluded_assets)
+        todo: dict[dg.AssetKey, list[StalePartition]] = {}
+        for key in level:
+            stale = [item for item in planner.stale(key) if selection.takes(item)]
+            blocked = {(item.asset, item.partition) for item in stale if self._is_blocked(versions, item, bad)}
+            bad |= blocked
+            todo[key] = [item for item in stale if (item.asset, item.partition) not in blocked]
+        self._buy_ahead(todo)
+        for key, items in todo.items():
+            for chunk in _ranges(items, versions.partitions(key)):
+                self._materialize(key, chunk, bad, summary)
+
+    def _is_blocked(self, versions: Versions, item: StalePartition, bad: Collection[AssetPartition]) -> bool:
+        """Whether a parent failed in this pass; what reduces over all partitions goes on with those there are."""
+        for parent, partitions in versions.parents(item.asset, item.partition):
+            is_reduced = item.partition is None and self._graph.get(parent).partitions_def is not None
+            if not is_reduced and any((parent, partition) in bad for partition in partitions):
+                return True
+        return False
+
+    def _buy_ahead(self, todo: dict[dg.AssetKey, list[StalePartition]]) -> None:
+        """One stream of requests for everything of this level, so that the pipe drains once and not per partition."""
+        pairs = []
+        for strategy in self._project.strategies:
+            items = todo.get(table_key(rephrased(strategy.name)), [])
+            if items:
+                planner = request_planner(strategy, self._project.rephraser)
+                pairs += [(planner, str(item.partition)) for item in items]
+        if pairs:
+            counts = candidate_counts(self._project.lake)
+            self._progress.buying(sum(counts.get(name, 0) for _, name in pairs))
+            buy_missing(self._project.purchases.rephrase, self._project.lake, pairs, self._progress.document)
+
+    def _materialize(
+        self, key: dg.AssetKey, chunk: Sequence[StalePartition], bad: set[AssetPartition], summary: RunSummary
+    ) -> None:
+        partitions = [item.partition for item in chunk]
+        self._progress.step(".".join(key.path), len(partitions))
+        tags = {"synth/stale_reason": chunk[0].reason}
+        if partitions[0] is not None:
+            tags[ASSET_PARTITION_RANGE_START_TAG] = str(partitions[0])
+            tags[ASSET_PARTITION_RANGE_END_TAG] = str(partitions[-1])
+        job = self._job.get_subset(asset_selection={key})
+        result = job.execute_in_process(instance=self._instance, tags=tags, run_config=QUIET, raise_on_error=False)
+        made = {
+            event.materialization.partition
+            for event in result.all_events
+            if event.is_step_materialization and UPSTREAM_TAG in (event.materialization.tags or {})
+        }
+        for partition in partitions:
+            if partition in made:
+                summary.materialized.append((key, partition))
+            else:
+                summary.failed.append((key, partition))
+                bad.add((key, partition))
+        if not result.success:
+            summary.errors.append(f"{'.'.join(key.path)}: {_failure(result)}")
+
+
+def check_selection(selection: RunSelection, changes: FileChanges, strategies: Sequence[Strategy]) -> None:
+    """Refuse names that do not exist, naming those that do."""
+    names = [strategy.name for strategy in strategies]
+    if unknown := [name for name in selection.strategies if name not in names]:
+        raise SynthError(f"There is no strategy {unknown[0]!r}.", f"There are {', '.join(names)}.")
+    here = {*changes.new, *changes.changed, *changes.unchanged}
+    if unknown := [name for name in selection.files if name not in here]:
+        raise SynthError(
+            f"There is no file {unknown[0]!r} in the Curator folder.",
+            "Names are relative to CURATOR_OUTPUT_DIR; `synth plan` lists them.",
+        )
+
+
+def _ranges(items: Iterable[StalePartition], order: Sequence[str | None]) -> Iterator[list[StalePartition]]:
+    """Runs of items that lie next to each other in the order of the partitions."""
+    position = {partition: index for index, partition in enumerate(order)}
+    chunk: list[StalePartition] = []
+    for item in items:
+        if chunk and position[item.partition] != position[chunk[-1].partition] + 1:
+            yield chunk
+            chunk = []
+        chunk.append(item)
+    if chunk:
+        yield chunk
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> str:
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data is not None and data.user_failure_data.description:
+                return data.user_failure_data.description
+            if data.error is not None:
+                cause = data.error.cause or data.error
+                return cause.message.strip()
+    return "the run failed; see its events in the Dagster UI"

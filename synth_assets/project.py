@@ -1,0 +1,119 @@
+"""Everything one process works with, made from the settings: the only place where resources are put together.
+
+In: construction. Out: the assets (`assets`), and what is done with them (`planning`, `cli`). Any resource can be
+replaced by name, which is how tests and other projects put their own in: `build_project(settings, lake=my_lake)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from resources.duckdb_io_manager import DuckDBIOManager
+from resources.lake import Lake
+from resources.ledger import Ledger, LedgerWriter
+from resources.model_endpoint import ModelEndpoint, VLLMEndpoint
+from resources.vllm_resource import VLLMResource
+from synth_assets.assets.purchases import Purchases
+from synth_assets.assets.reference import ReferenceScorer
+from synth_assets.assets.roots import Roots
+from synth_assets.core.purchasing import Purchaser
+from synth_assets.core.strategy import Strategy
+from synth_assets.curator_folder import CuratorFolder
+from synth_assets.settings import Settings
+from synth_assets.strategies import discover
+
+
+@dataclass(frozen=True)
+class Project:
+    """One project: its settings, its resources by name, its strategies."""
+
+    settings: Settings
+    resources: dict[str, Any]
+    strategies: Sequence[Strategy]
+
+    @property
+    def lake(self) -> Lake:
+        """The tables."""
+        return self.resources["lake"]
+
+    @property
+    def ledger(self) -> Ledger:
+        """The bought answers."""
+        return self.resources["ledger"]
+
+    @property
+    def curator(self) -> CuratorFolder:
+        """The files that come in."""
+        return self.resources["curator"]
+
+    @property
+    def rephraser(self) -> ModelEndpoint:
+        """The model that rephrases."""
+        return self.resources["rephraser"]
+
+    @property
+    def judge(self) -> ModelEndpoint:
+        """The model that judges."""
+        return self.resources["judge"]
+
+    @property
+    def purchases(self) -> Purchases:
+        """What this process buys."""
+        return self.resources["purchases"]
+
+    @property
+    def roots(self) -> Roots:
+        """Live versions of files and models."""
+        return self.resources["roots"]
+
+
+def build_project(settings: Settings, **overrides: Any) -> Project:
+    """Put the resources together; each override replaces the resource of that name, and what rests on it follows."""
+    vllm = VLLMResource(
+        base_url=settings.vllm_base_url,
+        model=settings.vllm_model,
+        max_parallel_requests=settings.max_parallel_requests,
+    )
+    judge_vllm = VLLMResource(
+        base_url=settings.judge_base_url,
+        model=settings.judge_model,
+        max_parallel_requests=settings.max_parallel_requests,
+    )
+    made: dict[str, Any] = {"settings": settings, "vllm": vllm, "judge_vllm": judge_vllm}
+    made["io_manager"] = DuckDBIOManager(catalog=settings.lake_catalog, data_path=settings.lake_data_path)
+
+    def take(name: str, make: Any) -> Any:
+        made[name] = overrides[name] if name in overrides else make()
+        return made[name]
+
+    lake = take("lake", lambda: Lake(settings.lake_catalog, settings.lake_data_path))
+    ledger = take("ledger", lambda: Ledger(lake))
+    curator = take(
+        "curator", lambda: CuratorFolder(settings.curator_output_dir, settings.home / "curator_files.json")
+    )
+    rephraser = take("rephraser", lambda: VLLMEndpoint(vllm, settings.home, settings.models_dir))
+    judge = take("judge", lambda: VLLMEndpoint(judge_vllm, settings.home, settings.models_dir))
+    reference = take("reference", lambda: ReferenceScorer(settings.perplexity_model, settings.models_dir, ledger))
+    take("roots", lambda: Roots(curator, rephraser, judge, reference.identity))
+    take(
+        "purchases",
+        lambda: Purchases(
+            Purchaser(rephraser.generator, ledger, lambda: LedgerWriter(ledger)),
+            Purchaser(judge.generator, ledger, lambda: LedgerWriter(ledger)),
+        ),
+    )
+    made.update({name: value for name, value in overrides.items() if name not in made})
+    return Project(settings, {**made, **overrides}, discover())
+
+
+def plain_resources(project: Project) -> dict[str, object]:
+    """The resources in the form that Dagster binds to parameters by name."""
+    return {
+        name: value if isinstance(value, (dg.ConfigurableResource, dg.ConfigurableIOManager, dg.ResourceDefinition))
+        else dg.ResourceDefinition.hardcoded_resource(value)
+        for name, value in project.resources.items()
+    }

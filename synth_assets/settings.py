@@ -1,0 +1,126 @@
+"""The settings of one process: read from the environment once, checked at once, passed on as a value.
+
+In: every environment variable that the project understands. Out: reading the environment anywhere else, except for
+secrets (`VLLM_API_KEY`, `JUDGE_API_KEY`), which are read where they are used and stored nowhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from resources.errors import SettingError
+from synth_assets.core.hardware import Hardware
+
+SAMPLE_CORPUS = Path(__file__).parent / "sample_corpus"
+"""The corpus that the package ships; used where CURATOR_OUTPUT_DIR is not set."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set; see the README's table of settings for the meaning of each."""
+
+    curator_output_dir: Path
+    home: Path
+    lake_catalog: str
+    lake_data_path: str
+    vllm_base_url: str
+    vllm_model: str | None
+    max_parallel_requests: int
+    judge_model: str | None
+    judge_base_url: str
+    judge_share: float
+    perplexity_model: str | None
+    models_dir: Path
+    hardware: Hardware
+
+    @property
+    def reports_dir(self) -> Path:
+        """Where reports are written."""
+        return self.home / "reports"
+
+    @property
+    def exports_dir(self) -> Path:
+        """Where the export assets write."""
+        return self.home / "exports"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's own storage."""
+        return self.home / "dagster"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read and check all settings; raises SettingError that names the setting, its value and what is accepted."""
+        env = {name: value for name, value in (environment or os.environ).items() if value.strip()}
+        home = Path(env.get("SYNTH_HOME", ".synth")).expanduser().resolve()
+        base_url = _urls("VLLM_BASE_URL", env.get("VLLM_BASE_URL", "http://127.0.0.1:8000/v1"))
+        models_dir = env.get("SYNTH_MODELS", "~/.cache/synth_assets/models")
+        return cls(
+            curator_output_dir=Path(env.get("CURATOR_OUTPUT_DIR", str(SAMPLE_CORPUS))).expanduser().resolve(),
+            home=home,
+            lake_catalog=_catalog(env.get("LAKE_CATALOG", f"sqlite:{home}/lake/catalog.sqlite")),
+            lake_data_path=env.get("LAKE_DATA_PATH", f"{home}/lake/data"),
+            vllm_base_url=base_url,
+            vllm_model=env.get("VLLM_MODEL"),
+            max_parallel_requests=_positive_int("VLLM_MAX_PARALLEL_REQUESTS", env, 64),
+            judge_model=env.get("JUDGE_MODEL", env.get("VLLM_MODEL")),
+            judge_base_url=_urls("JUDGE_BASE_URL", env.get("JUDGE_BASE_URL", base_url)),
+            judge_share=_share("JUDGE_SHARE", env, 1.0),
+            perplexity_model=env.get("PERPLEXITY_MODEL"),
+            models_dir=Path(models_dir).expanduser().resolve(),
+            hardware=Hardware.parse(env.get("COST_HARDWARE", "4xH100-SXM"), _price(env)),
+        )
+
+
+def _urls(name: str, value: str) -> str:
+    for url in value.split(","):
+        parts = urlsplit(url.strip())
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingError(
+                f"{name} is {value!r}, and {url.strip()!r} is no address.",
+                "Give http://host:port/v1, or several of them separated by commas.",
+            )
+    return ",".join(url.strip().rstrip("/") for url in value.split(","))
+
+
+def _catalog(value: str) -> str:
+    if not value.startswith(("sqlite:", "postgres:")):
+        raise SettingError(
+            f"LAKE_CATALOG is {value!r}.", "Accepted are sqlite:/path/to/catalog.sqlite and postgres:dbname=… host=…"
+        )
+    return value
+
+
+def _positive_int(name: str, env: Mapping[str, str], default: int) -> int:
+    value = env.get(name, str(default))
+    if not value.strip().isdecimal() or int(value) < 1:
+        raise SettingError(f"{name} is {value!r}.", "Give a whole number of at least 1.")
+    return int(value)
+
+
+def _share(name: str, env: Mapping[str, str], default: float) -> float:
+    value = env.get(name, str(default))
+    try:
+        share = float(value)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 1.0:
+        raise SettingError(f"{name} is {value!r}.", "Give a number from 0 to 1.")
+    return share
+
+
+def _price(env: Mapping[str, str]) -> float | None:
+    value = env.get("COST_GPU_HOUR_USD")
+    if value is None:
+        return None
+    try:
+        price = float(value)
+    except ValueError:
+        price = -1.0
+    if price < 0:
+        raise SettingError(f"COST_GPU_HOUR_USD is {value!r}.", "Give the price of one GPU-hour in dollars, such as 2.99.")
+    return price

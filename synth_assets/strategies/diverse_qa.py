@@ -1,0 +1,218 @@
+"""Diverse question-answer pairs: yes/no, open-ended and multiple-choice, grounded in the passage.
+
+In: the stored schema (`DiverseQA`), the wire schema that constrains decoding (`WireDiverseQA`), the way from one
+to the other, and the training text. The wire schema has a list for each type and named choices, so that what
+grammars cannot express (choices only for multiple choice, the answer among them) is true by construction.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, Field, model_validator
+
+from synth_assets.core.markdown import strip_markdown
+from synth_assets.core.sentences import sentence_ends
+from synth_assets.core.strategy import AnswerContext, Strategy, TokenLimits
+
+QuestionType = Literal["yes_no", "open_ended", "multiple_choice"]
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_CHOICE_LABEL = re.compile(r"^\(?[A-Da-d][).:]\s+")
+_YES_NO_START = re.compile(r"^(yes|no)\b[\s,.:;!–—-]*", re.IGNORECASE)
+
+
+class QAPair(BaseModel):
+    """One question with its answer; `choices` only and always for multiple choice, the answer one of them."""
+
+    question: str = Field(min_length=1)
+    answer: str = Field(min_length=1)
+    question_type: QuestionType
+    choices: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _type_fits_answer(self) -> QAPair:
+        if (self.choices is not None) != (self.question_type == "multiple_choice"):
+            raise ValueError("multiple-choice questions have choices, and no others do")
+        if self.choices is not None:
+            if len(self.choices) < 2 or len({_same(choice) for choice in self.choices}) < len(self.choices):
+                raise ValueError("at least 2 choices are needed, all different")
+            if self.answer not in self.choices:
+                raise ValueError("the answer is none of the choices")
+        if self.question_type == "yes_no" and not _YES_NO_START.match(self.answer):
+            raise ValueError("the answer to a yes/no question begins with Yes or No")
+        return self
+
+
+class DiverseQA(BaseModel):
+    """What the `structured` column holds: at least 3 pairs, at least one of each type."""
+
+    qa_pairs: list[QAPair] = Field(min_length=3)
+
+    @model_validator(mode="after")
+    def _has_every_type(self) -> DiverseQA:
+        if missing := sorted({*get_args(QuestionType)} - {pair.question_type for pair in self.qa_pairs}):
+            raise ValueError(f"no valid pair of type {', '.join(missing)}")
+        return self
+
+
+# Bounds keep a weak model from rambling until it is cut. At their largest they make 1,800 characters of text
+# and 800 of JSON around it, which is under 598 tokens of English prose.
+_Question = Annotated[str, Field(min_length=8, max_length=130)]
+_Explanation = Annotated[str, Field(min_length=8, max_length=130)]
+_Answer = Annotated[str, Field(min_length=8, max_length=200)]
+_Choice = Annotated[str, Field(min_length=1, max_length=50)]
+
+
+class WireYesNo(BaseModel):
+    """A yes/no question."""
+
+    question: _Question
+    answer: Literal["Yes", "No"]
+    explanation: _Explanation
+
+
+class WireOpenEnded(BaseModel):
+    """A question answered in one or two sentences."""
+
+    question: _Question
+    answer: _Answer
+
+
+class WireMultipleChoice(BaseModel):
+    """A question with four choices."""
+
+    question: _Question
+    choice_a: _Choice
+    choice_b: _Choice
+    choice_c: _Choice
+    choice_d: _Choice
+    correct: Literal["A", "B", "C", "D"]
+
+
+class WireDiverseQA(BaseModel):
+    """What the server's grammar admits."""
+
+    yes_no: list[WireYesNo] = Field(min_length=1, max_length=2)
+    open_ended: list[WireOpenEnded] = Field(min_length=1, max_length=2)
+    multiple_choice: list[WireMultipleChoice] = Field(min_length=1, max_length=2)
+
+
+def to_structured(wire: BaseModel) -> DiverseQA:
+    """The valid pairs of a wire answer, each question once; ValueError when a type has none."""
+    assert isinstance(wire, WireDiverseQA)
+    pairs: dict[str, QAPair] = {}
+    for pair in _valid_pairs(wire):
+        pairs.setdefault(_same(pair.question), pair)
+    return DiverseQA(qa_pairs=list(pairs.values()))
+
+
+def to_text(structured: BaseModel, context: AnswerContext) -> str:
+    """Blocks "Question: …", "A) …" for each choice, "Answer: …", in an order that the request key decides."""
+    assert isinstance(structured, DiverseQA)
+    pairs = list(structured.qa_pairs)
+    random.Random(context.request_key).shuffle(pairs)  # noqa: S311 (no secret: the order only has to be repeatable)
+    return "\n\n".join(_block(pair) for pair in pairs)
+
+
+def merge_structured(answers: list[BaseModel]) -> DiverseQA:
+    """The pairs of all segments, in order."""
+    return DiverseQA(
+        qa_pairs=[pair for answer in answers if isinstance(answer, DiverseQA) for pair in answer.qa_pairs]
+    )
+
+
+def _block(pair: QAPair) -> str:
+    choices = [f"{letter}) {choice}" for letter, choice in zip(_LETTERS, pair.choices or (), strict=False)]
+    letter = f"{_LETTERS[pair.choices.index(pair.answer)]}) " if pair.choices else ""
+    return "\n".join([f"Question: {pair.question}", *choices, f"Answer: {letter}{pair.answer}"])
+
+
+def _valid_pairs(wire: WireDiverseQA) -> Iterator[QAPair]:
+    for item in wire.yes_no:
+        start = _YES_NO_START.match(item.explanation)
+        contradicts = start is not None and start[1].casefold() != item.answer.casefold()
+        explanation = _whole_sentences(_YES_NO_START.sub("", item.explanation), 130)
+        question = _whole_question(item.question)
+        if question and not contradicts:
+            answer = f"{item.answer}. {explanation[:1].upper()}{explanation[1:]}".strip()
+            yield QAPair(question=question, answer=answer, question_type="yes_no")
+    for item in wire.open_ended:
+        question, answer = _whole_question(item.question), _whole_sentences(item.answer, 200)
+        if question and answer:
+            yield QAPair(question=question, answer=answer, question_type="open_ended")
+    for item in wire.multiple_choice:
+        question = _whole_question(item.question)
+        answer, choices = _distinct_choices(item)
+        if question and answer and len(choices) >= 2:
+            yield QAPair(question=question, answer=answer, question_type="multiple_choice", choices=choices)
+
+
+def _distinct_choices(item: WireMultipleChoice) -> tuple[str, list[str]]:
+    """The correct choice and all choices, each text once, the spelling of the correct one kept."""
+    letters = ("A", "B", "C", "D")
+    texts = [
+        _CHOICE_LABEL.sub("", text).strip()
+        for text in (item.choice_a, item.choice_b, item.choice_c, item.choice_d)
+    ]
+    answer = texts[letters.index(item.correct)]
+    distinct: dict[str, str] = {}
+    for text in texts:
+        if text:
+            distinct.setdefault(_same(text), answer if _same(text) == _same(answer) else text)
+    return answer, list(distinct.values())
+
+
+def _whole_question(question: str) -> str:
+    """The question up to its question mark; "" when it has none: then the length bound cut it, or it is none."""
+    question = " ".join(question.split())
+    return question[: max((question.rfind(mark) for mark in "?？؟"), default=-1) + 1]
+
+
+def _whole_sentences(text: str, bound: int) -> str:
+    """Text without the sentence that the length bound cut, if it did."""
+    text = " ".join(text.split())
+    return text if len(text) < bound else text[: max(sentence_ends(text), default=0)]
+
+
+def _same(text: str) -> str:
+    return " ".join(text.casefold().split()).rstrip(".")
+
+
+STRATEGY = Strategy(
+    name="diverse_qa",
+    title="Diverse QA",
+    description="Yes/no, open-ended and multiple-choice questions that the passage answers, with their answers.",
+    source="Nemotron-CC (arXiv:2412.02595); token limits as NeMo Curator's nemotron_cc stages set them",
+    instructions=(
+        "You write questions and answers that test whether a reader has understood a passage. "
+        "Every answer must follow from the passage alone, but each question must make sense without it: name "
+        'what it is about and never say "the passage". '
+        "Ask about different facts, in the passage's language. "
+        "Write as JSON one or two yes/no questions with a short explanation, one or two open-ended questions "
+        "answered in one or two sentences, and one or two multiple-choice questions with four short, different "
+        "choices of which exactly one is correct. "
+        "Reply with the JSON and nothing else."
+    ),
+    request="Write questions and answers on the passage below.\n\nTitle: {title}\n\nPassage:\n{segment}",
+    sampling_temperature=0.5,
+    sampling_top_p=0.9,
+    limits=TokenLimits(
+        min_document_tokens=30,
+        min_segment_tokens=30,
+        max_input_tokens=1000,
+        max_output_tokens=598,
+        min_final_tokens=100,
+    ),
+    rules=(strip_markdown,),
+    on_truncation="drop",
+    # Each pair stands alone, so the pairs of other segments lose nothing when one gives none.
+    is_segment_independent=True,
+    wire_model=WireDiverseQA,
+    to_structured=to_structured,
+    to_text=to_text,
+    merge_structured=merge_structured,
+)

@@ -1,0 +1,33 @@
+"""Knowledge extraction: what a passage teaches, explained as a textbook would."""
+
+from synth_assets.core.rules import PROSE_RULES
+from synth_assets.core.strategy import Strategy, TokenLimits
+
+STRATEGY = Strategy(
+    name="knowledge_extract",
+    title="Knowledge extract",
+    description="The passage's knowledge as a textbook explains it: terms defined, causes and relations spelled out.",
+    source="Nemotron-CC (arXiv:2412.02595); token limits as NeMo Curator's nemotron_cc stages set them",
+    instructions=(
+        "You write textbook passages. "
+        "Take the knowledge out of the given passage and explain it to a student: define the terms, say how and "
+        "why things are connected, and keep exact names, numbers and dates. "
+        "Leave out what teaches nothing. Add no facts that the passage does not give. "
+        "Write self-contained paragraphs in the passage's language, without headings, lists or comments, and do "
+        "not mention the passage. "
+        "Reply with the explanation and nothing else."
+    ),
+    request="Explain what the passage below teaches.\n\nTitle: {title}\n\nPassage:\n{segment}",
+    sampling_temperature=0.5,
+    sampling_top_p=0.9,
+    limits=TokenLimits(
+        min_document_tokens=30,
+        min_segment_tokens=30,
+        max_input_tokens=1400,
+        max_output_tokens=1398,
+        min_final_tokens=50,
+    ),
+    rules=PROSE_RULES,
+    # The prompt asks for self-contained explanations, and knowledge makes no claim to cover the document.
+    is_segment_independent=True,
+)

@@ -1,0 +1,114 @@
+"""Shared fixtures: a project in a temporary home against the fake server, and the real embedded server."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dagster as dg
+from resources.lake import Lake
+from resources.testing import FakeServer
+from synth_assets.core.perplexity import TextScore
+from synth_assets.core.reference_model import ReferenceModel
+from synth_assets.definitions import project_defs
+from synth_assets.planning.run import RunSelection, RunSummary, StaleRunner
+from synth_assets.project import Project, build_project
+from synth_assets.settings import Settings
+
+
+class LengthReference:
+    """Stands in for a language model: a text's surprise is its length, so that no weights are needed."""
+
+    model = ReferenceModel("length-reference", "", "1")
+
+    def __init__(self) -> None:
+        self.scored = 0
+
+    def identity(self) -> str:
+        return self.model.identity
+
+    def score(self, texts: Sequence[str]) -> list[TextScore]:
+        self.scored += len(texts)
+        return [TextScore(math.log(2) * len(text), max(len(text), 1), max(len(text), 1)) for text in texts]
+
+
+@dataclass
+class Workplace:
+    """A project of its own in a temporary folder; each `run` is a fresh process's worth of state."""
+
+    home: Path
+    corpus: Path
+    server: FakeServer
+    instance: dg.DagsterInstance
+    environment: dict[str, str] = field(default_factory=dict)
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+    def project(self) -> Project:
+        settings = Settings.from_environment(
+            {
+                "SYNTH_HOME": str(self.home),
+                "CURATOR_OUTPUT_DIR": str(self.corpus),
+                "VLLM_BASE_URL": self.server.base_url,
+                "SYNTH_MODELS": str(self.home / "models"),
+                **self.environment,
+            }
+        )
+        return build_project(settings, **{"reference": LengthReference(), **self.overrides})
+
+    def run(self, strategies: Sequence[str] = (), files: Sequence[str] = ()) -> tuple[RunSummary, Project]:
+        project = self.project()
+        runner = StaleRunner(project, project_defs(project), self.instance)
+        return runner.run(RunSelection.of(strategies, files)), project
+
+    def write(self, name: str, documents: Sequence[dict[str, Any]]) -> Path:
+        path = self.corpus / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(document) + "\n" for document in documents))
+        return path
+
+    @property
+    def lake(self) -> Lake:
+        return self.project().lake
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        return self.lake.query(sql).to_pylist()
+
+
+def article(number: int, words: int = 140) -> dict[str, Any]:
+    """An article of plain prose, different for each number, that every strategy takes."""
+    sentences = [
+        f"Station {number} recorded {number * 37 + index} measurements in the year {1900 + index}, and its keepers "
+        f"wrote them down in a ledger that still exists."
+        for index in range(max(words // 22, 1))
+    ]
+    half = len(sentences) // 2 or 1
+    text = " ".join(sentences[:half]) + "\n\n" + " ".join(sentences[half:])
+    return {
+        "text": text, "title": f"Weather station {number}", "id": str(number), "language": "en",
+        "url": f"https://example.org/{number}", "categories": ["Weather", f"Region {number % 3}"],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def make_article() -> Callable[..., dict[str, Any]]:
+    return article
+
+
+@pytest.fixture
+def fake_server() -> Iterator[FakeServer]:
+    with FakeServer() as server:
+        yield server
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, fake_server: FakeServer) -> Iterator[Workplace]:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
+        yield Workplace(tmp_path / "home", corpus, fake_server, instance)
