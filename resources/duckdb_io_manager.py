@@ -21,7 +21,7 @@ PARTITION_COLUMN = "curator_file"
 
 @dataclass(frozen=True)
 class TableUpdate:
-    """An asset's rows, and rows of other tables that are replaced in the same transaction (its drops, say)."""
+    """An asset's rows, and rows of other tables replaced in the same transaction (its drops, say)."""
 
     rows: Rows
     also: tuple[Replacement, ...] = ()
@@ -45,14 +45,12 @@ class DuckDBIOManager(dg.ConfigurableIOManager):
         return Lake(self.catalog, self.data_path)
 
     def handle_output(self, context: dg.OutputContext, obj: TableUpdate | Rows | None) -> None:
-        """Replaces the context's partitions with `obj`. LakeError as `Lake.replace`; TypeError for another value."""
+        """Replaces the context's partitions. LakeError as `Lake.replace`; TypeError for another value."""
         if obj is None:
             return
         update = obj if isinstance(obj, TableUpdate) else TableUpdate(obj)
         if not isinstance(update.rows, pa.Table | pa.RecordBatchReader):
-            raise TypeError(
-                f"{context.asset_key} returned {type(update.rows)}: expected pa.Table, a stream or None."
-            )
+            raise TypeError(f"{context.asset_key} returned {type(update.rows)}: expected pa.Table, a stream or None.")
         table = _table(context.asset_key)
         keys = context.asset_partition_keys if context.has_asset_partitions else None
         where = _where(context.definition_metadata, keys)
@@ -66,7 +64,7 @@ class DuckDBIOManager(dg.ConfigurableIOManager):
         )
 
     def load_input(self, context: dg.InputContext) -> Rows:
-        """The rows of the context's partitions, or all of them. LakeError where the table does not exist yet."""
+        """The rows of the context's partitions, or all. LakeError where the table does not exist yet."""
         upstream = context.upstream_output
         keys = context.asset_partition_keys if context.has_asset_partitions else None
         where = _where(upstream.definition_metadata if upstream is not None else {}, keys)
@@ -76,9 +74,7 @@ class DuckDBIOManager(dg.ConfigurableIOManager):
 
 def _table(key: dg.AssetKey) -> str:
     if len(key.path) != 2:
-        raise ValueError(
-            f"{key} has {len(key.path)} parts: an asset that is stored as a table has schema and table."
-        )
+        raise ValueError(f"{key} has {len(key.path)} parts: an asset that is stored as a table has schema and table.")
     return ".".join(key.path)
 
 

@@ -79,9 +79,7 @@ def prepare_smollm2(folder: Path | None = None, progress: Progress = print) -> P
     try:
         parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SettingError(
-            f"SYNTH_MODELS={parent} cannot be written: {error}.", "Name a folder of yours."
-        ) from error
+        raise SettingError(f"SYNTH_MODELS={parent} cannot be written: {error}.", "Name a folder of yours.") from error
     with _only_one(parent / ".preparing.lock"):
         if is_whole(target):
             return target
@@ -164,6 +162,8 @@ def main(arguments: list[str]) -> int:
     if arguments != ["setup"]:
         print("usage: python -m resources.embedded_vllm setup", file=sys.stderr)
         return 2
+    # Transformers' progress bar for GGUF obeys no setting of its own.
+    os.environ.setdefault("TQDM_DISABLE", "1")
     try:
         print(f"weights ready: {prepare_smollm2()}")
     except (ServerError, SettingError) as error:

@@ -76,9 +76,7 @@ def content_text(message: Mapping[str, Any]) -> str:
     return "\n".join(block.get("text", "") for block in content if block.get("type") == "text")
 
 
-def answer(
-    messages: Sequence[Mapping[str, Any]], schema: Mapping[str, Any] | None, max_tokens: int
-) -> FakeAnswer:
+def answer(messages: Sequence[Mapping[str, Any]], schema: Mapping[str, Any] | None, max_tokens: int) -> FakeAnswer:
     """Answer a prompt, cut at `max_tokens`. Raises ValueError for a schema keyword that is not supported."""
     source = content_text(messages[-1]) if messages else ""
     canonical = json.dumps([list(map(dict, messages)), schema], sort_keys=True)
@@ -163,9 +161,7 @@ class _SchemaSampler:
             kind = next((one for one in kind if one != "null"), "null")
         match kind:
             case "object":
-                return {
-                    key: self.sample(value, key, index) for key, value in node.get("properties", {}).items()
-                }
+                return {key: self.sample(value, key, index) for key, value in node.get("properties", {}).items()}
             case "array":
                 return self._array(node, name)
             case "string":
@@ -210,7 +206,8 @@ class _SchemaSampler:
             text += ("" if not text else " ") + self._words[place % len(self._words)]
             place += 1
         ending = "?" if "question" in name else "."
-        text = text[: max(0, high - 1)].rstrip(" .,;:?!") + ending
+        # One short of the bound: a text that reaches it counts as cut.
+        text = text[: max(0, high - 2)].rstrip(" .,;:?!") + ending
         return text.ljust(low, "-")[:high]
 
     @staticmethod

@@ -48,9 +48,7 @@ class Fault:
 
     def matches(self, body: Mapping[str, Any]) -> bool:
         """Whether the request is of the kind that this fault strikes."""
-        if self.containing and not any(
-            self.containing in content_text(message) for message in body["messages"]
-        ):
+        if self.containing and not any(self.containing in content_text(message) for message in body["messages"]):
             return False
         return self.when is None or self.when(body)
 

@@ -171,16 +171,12 @@ class FakeServer:
         # With special tokens, there is one: the beginning of the text.
         count = FakeTokenizer().count_tokens([body["prompt"]])[0] + bool(body.get("add_special_tokens", True))
         tokens = list(range(count))
-        return web.json_response(
-            {"count": count, "max_model_len": self.models[0].max_model_len, "tokens": tokens}
-        )
+        return web.json_response({"count": count, "max_model_len": self.models[0].max_model_len, "tokens": tokens})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         self._check_key(request)
         body = await request.json()
-        system = next(
-            (content_text(message) for message in body["messages"] if message["role"] == "system"), ""
-        )
+        system = next((content_text(message) for message in body["messages"] if message["role"] == "system"), "")
         with self._lock:
             self.request_count += 1
             self.in_flight += 1
@@ -232,9 +228,7 @@ class FakeServer:
         with self._lock:
             self.answered_count += 1
             self._tokens.update(prompt=prompt_tokens, generation=reply.token_count, cached=cached_tokens)
-        payload = wire.completion(
-            model.name, reply, prompt_tokens, cached_tokens, is_reasoning=kind == "reasoning"
-        )
+        payload = wire.completion(model.name, reply, prompt_tokens, cached_tokens, is_reasoning=kind == "reasoning")
         if kind == "no_choices":
             del payload["choices"]
         if kind == "not_json":
@@ -249,9 +243,7 @@ class FakeServer:
 
 async def _break_off(request: web.Request, payload: dict[str, Any]) -> web.StreamResponse:
     data = json.dumps(payload).encode()
-    response = web.StreamResponse(
-        headers={"Content-Length": str(len(data)), "Content-Type": "application/json"}
-    )
+    response = web.StreamResponse(headers={"Content-Length": str(len(data)), "Content-Type": "application/json"})
     await response.prepare(request)
     await response.write(data[: len(data) // 2])
     if request.transport is not None:

@@ -79,6 +79,9 @@ class LedgerEntry:
     document_id: str
     segment_index: int
     model: ServedModel
+    estimated_prompt_tokens: int = 0
+    """What was expected before it was asked for; kept beside what it came to."""
+    estimated_completion_tokens: int = 0
     generation: int = 0
 
 

@@ -67,15 +67,15 @@ class Lake:
     def replace(self, changes: Sequence[Replacement]) -> list[int]:
         """All changes in one transaction: readers see every table as it was or as it is to be, never a mix.
 
-        Returns the number of rows stored by each change.
-        Creates schemas and tables with the rows' Arrow types and adds new columns; LakeError where a
-        column's type changed. A stream is spooled to a temporary file before the transaction starts, so its
-        producer may itself read and write the lake. Conflicts with other writers are repeated with back-off.
+        Returns the number of rows stored by each change. Creates schemas and tables with the rows' Arrow
+        types and adds new columns; LakeError where a column's type changed. A stream is spooled to a
+        temporary file before the transaction starts, so its producer may itself read and write the lake.
+        Conflicts with other writers are repeated with back-off.
         """
-        with explained(), contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
             repeatable = [stack.enter_context(prepared(change)) for change in changes]
-
-            return self._transaction(lambda cursor: [apply(cursor, change) for change in repeatable])
+            with explained():
+                return self._transaction(lambda cursor: [apply(cursor, change) for change in repeatable])
 
     def append(self, table: str, rows: Rows) -> None:
         """Adds rows in one transaction."""
@@ -103,7 +103,7 @@ class Lake:
         where: Where | None = None,
         schema: pa.Schema | None = None,
     ) -> pa.RecordBatchReader:
-        """The rows that match, as a stream of one snapshot; files without matching rows are not read.
+        """The rows that match, in no promised order, as a stream of one snapshot; other files are not read.
 
         Writers are not held up while it is consumed, not even those of the same process. With `schema` the
         columns are the schema's, in its types, and a table that does not exist is empty instead of a
@@ -170,9 +170,10 @@ class Lake:
         return self.query(statement, [name, schema, _MERGE_BELOW_BYTES[0]])["n"][0].as_py()
 
     def compact(self, tables: Sequence[str], keep_days: float = 7.0) -> None:
-        """Merges small files, forgets snapshots older than `keep_days`, removes files that only those used.
+        """Merges small files, forgets snapshots older than `keep_days`, removes files that nothing uses.
 
-        A file stays for a day after the last table let go of it, for the sake of readers under way.
+        A file stays for a day after the last table let go of it, for the sake of readers under way; so does
+        what a killed writer left behind, for the sake of writers.
         """
         with explained():
             for table in filter(self.has_table, tables):
@@ -183,11 +184,17 @@ class Lake:
             if self.snapshot_id() is not None:
                 expire = "CALL ducklake_expire_snapshots('lake', older_than => now() - to_seconds(?))"
                 self._maintain(expire, [keep_days * 86_400])
-                self._maintain(
-                    "CALL ducklake_cleanup_old_files('lake', older_than => now() - INTERVAL 1 DAY)", []
-                )
+                self._maintain("CALL ducklake_cleanup_old_files('lake', older_than => now() - INTERVAL 1 DAY)")
+                self._remove_orphans()
 
-    def _maintain(self, statement: str, parameters: Sequence[Any]) -> None:
+    def _remove_orphans(self) -> None:
+        orphans = "ducklake_delete_orphaned_files('lake', dry_run => {}, older_than => now() - INTERVAL 1 DAY)"
+        found = self.query(f"FROM {orphans.format(True)}")
+        # DuckLake would remove any file it does not know; the folder may hold what is not ours.
+        if all(path.rpartition("/")[2].startswith("ducklake-") for path in found["path"].to_pylist()):
+            self._maintain(f"CALL {orphans.format(False)}")
+
+    def _maintain(self, statement: str, parameters: Sequence[Any] = ()) -> None:
         for attempt in retrying():
             with attempt, lake_cursor(self._address, create=False) as cursor, write_lock(self._address):
                 cursor.execute(statement, parameters).fetchall()

@@ -36,6 +36,10 @@ _EXTENSION_FILE = {"sqlite": "sqlite_scanner", "postgres": "postgres_scanner"}
 _SQLITE_OPTIONS = "META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 10000, "
 _OPTIONS = "DATA_INLINING_ROW_LIMIT 0"
 
+# With DuckDB's default of 122,880 rows of 1 KB a stream takes 1.1 GB of memory to store, with this 0.4 GB; and a
+# look-up of neighbouring answers reads less text.
+_ROW_GROUP_ROWS = 8192
+
 _RETRY_SECONDS = 120
 
 
@@ -130,12 +134,8 @@ def _configure_object_store(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"CREATE SECRET lake_store (TYPE s3{chosen})")
 
 
-def _attach(
-    connection: duckdb.DuckDBPyConnection, address: LakeAddress, *, create: bool, read_only: bool
-) -> None:
-    options = (
-        f"DATA_PATH {literal(address.data_path)}, {_SQLITE_OPTIONS if address.catalog_file else ''}{_OPTIONS}"
-    )
+def _attach(connection: duckdb.DuckDBPyConnection, address: LakeAddress, *, create: bool, read_only: bool) -> None:
+    options = f"DATA_PATH {literal(address.data_path)}, {_SQLITE_OPTIONS if address.catalog_file else ''}{_OPTIONS}"
     options += ", READ_ONLY" if read_only else f", CREATE_IF_NOT_EXISTS {create}"
     statement = f"ATTACH {literal(f'ducklake:{address.catalog}')} AS lake ({options}"
     with write_lock(address) if create else contextlib.nullcontext():
@@ -176,12 +176,15 @@ def _write_schema_version(connection: duckdb.DuckDBPyConnection, address: LakeAd
     for attempt in retrying():
         with attempt, write_lock(address), connection.cursor() as cursor:
             cursor.execute("USE lake")
-            if not _has_schema_version(cursor):
-                cursor.execute("BEGIN")
-                cursor.execute("CREATE SCHEMA IF NOT EXISTS meta")
-                cursor.execute("CREATE TABLE meta.schema_version (version INTEGER)")
-                cursor.execute("INSERT INTO meta.schema_version VALUES (?)", [SCHEMA_VERSION])
-                cursor.execute("COMMIT")
+            cursor.execute("BEGIN")
+            if _has_schema_version(cursor):
+                cursor.execute("ROLLBACK")
+                return
+            cursor.execute("CREATE SCHEMA IF NOT EXISTS meta")
+            cursor.execute("CREATE TABLE meta.schema_version (version INTEGER)")
+            cursor.execute("INSERT INTO meta.schema_version VALUES (?)", [SCHEMA_VERSION])
+            cursor.execute("COMMIT")
+            cursor.execute(f"CALL lake.set_option('parquet_row_group_size', {_ROW_GROUP_ROWS})")
 
 
 @dataclass

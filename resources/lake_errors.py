@@ -34,6 +34,11 @@ _REMEDIES: tuple[tuple[str, str, str], ...] = (
         "Free space and run again: everything committed so far is kept.",
     ),
     (
+        r"disk i/o error",
+        "The disk that holds the lake cannot be written; it may be full.",
+        "Check its free space and run again: everything committed so far is kept.",
+    ),
+    (
         r"readonly database|read-only file system|permission denied|operation not permitted",
         "The lake's folder cannot be written.",
         "Make the folder writable, or choose another one with LAKE_CATALOG and LAKE_DATA_PATH.",
@@ -59,7 +64,7 @@ _REMEDIES: tuple[tuple[str, str, str], ...] = (
         "Start the database server, or correct LAKE_CATALOG.",
     ),
     (
-        r"could not establish connection|http (get|put|head|post) error|unable to connect to url",
+        r"could not (establish connection|connect to server)|http (get|put|head|post) error|unable to connect to url",
         "The object store of the lake cannot be reached.",
         "Check LAKE_DATA_PATH and the AWS_… variables (AWS_ENDPOINT_URL, keys and region).",
     ),
@@ -79,9 +84,7 @@ def says_no_lake(error: BaseException) -> bool:
 def explain(error: Exception) -> LakeError:
     """The error as fact and remedy; DuckDB's own message is part of the fact. Passwords are blanked."""
     message = _PASSWORD.sub(lambda match: f"{match[1] or match[3]}***", str(error)).strip()
-    version = re.search(
-        r"catalog version is (\S+), but the extension requires version (\S+?)\.?\s", message + " "
-    )
+    version = re.search(r"catalog version is (\S+), but the extension requires version (\S+?)\.?\s", message + " ")
     if version is not None:
         return LakeError(
             f"The lake's catalogue has DuckLake format {version[1]}; this installation reads {version[2]}.",

@@ -74,9 +74,7 @@ def query_read_only(address: LakeAddress, sql: str) -> pa.Table:
 def _refuse_other_than_reading(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     statements = connection.extract_statements(sql)
     if len(statements) != 1:
-        raise LakeError(
-            f"One statement is expected, and {len(statements)} were given.", "Give them one at a time."
-        )
+        raise LakeError(f"One statement is expected, and {len(statements)} were given.", "Give them one at a time.")
     row = connection.execute("SELECT json_serialize_sql(?)", [statements[0].query]).fetchone()
     tree = json.loads(row[0]) if row is not None else {}
     if tree.get("error"):

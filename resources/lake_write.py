@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from resources.errors import LakeError
 from resources.lake_address import literal
+from resources.lake_errors import explained
 
 Rows = pa.Table | pa.RecordBatchReader
 """`pa.RecordBatchReader.from_batches` makes a stream of any iterator of batches; it is consumed once."""
@@ -107,19 +108,22 @@ def prepared(change: Replacement) -> Iterator[Prepared]:
 
 
 def _spool(rows: pa.RecordBatchReader, path: Path) -> None:
-    with pq.ParquetWriter(path, rows.schema, compression="zstd", compression_level=1) as writer:
-        # Gathered, because each row group costs an entry in the footer and a read of its own.
-        waiting: list[pa.RecordBatch] = []
-        waiting_rows = waiting_bytes = 0
+    with explained():
+        writer = pq.ParquetWriter(path, rows.schema, compression="zstd", compression_level=1)
+    # Gathered, because each row group costs an entry in the footer and a read of its own.
+    waiting: list[pa.RecordBatch] = []
+    waiting_rows = waiting_bytes = 0
+    with writer:
         for batch in rows:
             waiting.append(batch)
             waiting_rows += batch.num_rows
             waiting_bytes += batch.nbytes
             if waiting_rows >= _ROW_GROUP_ROWS or waiting_bytes >= _ROW_GROUP_BYTES:
-                writer.write_table(pa.Table.from_batches(waiting))
+                with explained():
+                    writer.write_table(pa.Table.from_batches(waiting))
                 waiting, waiting_rows, waiting_bytes = [], 0, 0
-        if waiting:
-            writer.write_table(pa.Table.from_batches(waiting))
+        with explained():
+            writer.write_table(pa.Table.from_batches(waiting, rows.schema))
 
 
 def table_types(cursor: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
@@ -138,9 +142,7 @@ def apply(cursor: duckdb.DuckDBPyConnection, change: Prepared) -> int:
     """
     existing = table_types(cursor, change.table)
     incoming = _arrow_types(cursor, change.schema)
-    source = (
-        f"read_parquet({literal(str(change.rows))})" if isinstance(change.rows, Path) else "incoming_rows"
-    )
+    source = f"read_parquet({literal(str(change.rows))})" if isinstance(change.rows, Path) else "incoming_rows"
     if isinstance(change.rows, pa.Table):
         cursor.register("incoming_rows", change.rows)
     if change.rows is not None:

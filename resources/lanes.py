@@ -118,21 +118,29 @@ class Lanes:
         self._end_lanes()
 
     async def run_lane(self, facade: Any, circuit: Circuit) -> None:
-        """Answer requests from the feed through one facade until it ends; never raises but to be cancelled."""
+        """Answer requests from the feed through one facade until it ends; raises nothing but CancelledError."""
         if not self.started.done():
             self.started.set_result(asyncio.get_running_loop())
-        while not self._is_cancelled and (request := await self._feed.get()) is not None:
-            completion = (
-                circuit.failed(request) if circuit.is_open else await self._answer(request, facade, circuit)
-            )
-            if self._is_cancelled:
-                return
-            has_failed = completion.error_kind is not None and completion.error_kind not in FINAL_KINDS
-            if has_failed and circuit.is_open and not all(other.is_open for other in self._circuits):
-                # Another server still works: its lanes take over what this lane holds.
-                self._feed.put_nowait(request)
-                return
-            self.results.put(completion)
+        try:
+            while not self._is_cancelled and (request := await self._feed.get()) is not None:
+                if not await self._serve(request, facade, circuit):
+                    return
+        except Exception as error:
+            # A fault of ours. The engine would log it and drop the row, and the caller would wait for ever.
+            self.results.put(error)
+
+    async def _serve(self, request: CompletionRequest, facade: Any, circuit: Circuit) -> bool:
+        """Bring one request to its end; False when the lane has nothing more to do."""
+        completion = circuit.failed(request) if circuit.is_open else await self._answer(request, facade, circuit)
+        if self._is_cancelled:
+            return False
+        has_failed = completion.error_kind is not None and completion.error_kind not in FINAL_KINDS
+        if has_failed and circuit.is_open and not all(other.is_open for other in self._circuits):
+            # Another server still works: its lanes take over what this lane holds.
+            self._feed.put_nowait(request)
+            return False
+        self.results.put(completion)
+        return True
 
     async def _answer(self, request: CompletionRequest, facade: Any, circuit: Circuit) -> Completion:
         """One completion for the request, after as many attempts as the policy grants."""
@@ -176,6 +184,6 @@ class Lanes:
         except TimeoutError:
             return circuit.failed(request, last)
         except CallError as error:
-            if circuit.is_open:
+            if circuit.is_open and error.kind not in FINAL_KINDS:
                 return circuit.failed(request, error)
             return Completion(request.request_key, error_kind=error.kind, error=str(error))

@@ -26,7 +26,7 @@ _COMPACT_EVERY_COMMITS = 64
 
 
 class LedgerWriter:
-    """Context manager: `add` answers as they come; a thread of its own commits them, so no producer waits for a commit.
+    """Context manager: `add` answers as they come; a thread commits them, so no producer waits for a commit.
 
     A batch is committed when `batch_size` entries wait or `batch_seconds` have passed since the first of
     them came, and on leaving, whatever the reason. After `kill -9` at most one batch and the entries that
@@ -53,7 +53,9 @@ class LedgerWriter:
         return self
 
     def add(self, entry: LedgerEntry) -> None:
-        """Hand over one answer; returns at once. Raises what a commit has raised before."""
+        """Hand over one answer; returns at once. Raises what a commit raised, ValueError for a failed request."""
+        if entry.completion.error_kind is not None:
+            raise ValueError(f"A failed request is no answer to keep: {entry.completion.request_key}.")
         with self._state:
             self._raise_error()
             self._waiting.append(entry)

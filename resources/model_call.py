@@ -137,17 +137,13 @@ def _failure_of(error: Exception) -> CallError:
         return CallError("timeout", f"No answer in time: {error}")
     engine_kind = getattr(error, "kind", None)
     if engine_kind is None:
-        return CallError(
-            "malformed", f"The server's answer could not be read: {type(error).__name__}: {error}"
-        )
+        return CallError("malformed", f"The server's answer could not be read: {type(error).__name__}: {error}")
     status = getattr(error, "status_code", None)
     kind = _KINDS.get(str(engine_kind.value), "bad_request")
     if isinstance(error.__cause__, httpx.ConnectTimeout) or status in _NO_SERVER_BEHIND_PROXY:
         kind = "unreachable"
     prefix = f"HTTP {status}: " if status else ""
-    return CallError(
-        kind, f"{prefix}{str(error) or type(error.__cause__ or error).__name__}", _retry_after(error)
-    )
+    return CallError(kind, f"{prefix}{str(error) or type(error.__cause__ or error).__name__}", _retry_after(error))
 
 
 def _retry_after(error: Exception) -> float:

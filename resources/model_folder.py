@@ -26,9 +26,7 @@ _SAMPLE_COUNT, _SAMPLE_BYTES = 64, 4096
 
 def is_whole(folder: Path) -> bool:
     """True when the folder can be served: configuration, tokenizer, chat template, whole weights files."""
-    if not all(
-        (folder / name).is_file() for name in ("config.json", "tokenizer.json", "chat_template.jinja")
-    ):
+    if not all((folder / name).is_file() for name in ("config.json", "tokenizer.json", "chat_template.jinja")):
         return False
     files = sorted(folder.glob("*.safetensors"))
     return bool(files) and all(_is_uncut(file) for file in files)
@@ -65,9 +63,7 @@ def _settled(file: Path) -> bytes:
         settings = json.loads(content)
     except ValueError:
         return content
-    return json.dumps(
-        {k: v for k, v in settings.items() if k not in _VOLATILE_SETTINGS}, sort_keys=True
-    ).encode()
+    return json.dumps({k: v for k, v in settings.items() if k not in _VOLATILE_SETTINGS}, sort_keys=True).encode()
 
 
 def _header(stream: BinaryIO) -> bytes:

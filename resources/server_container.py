@@ -76,9 +76,7 @@ def start_container(
         )  # fmt: skip
         write_record(home, server)
         try:
-            wait_until_healthy(
-                server, lambda: is_container_running(server.container_id), timeout_seconds, progress
-            )
+            wait_until_healthy(server, lambda: is_container_running(server.container_id), timeout_seconds, progress)
         except BaseException:
             remove_container(server.container_id)
             remove_record(home)

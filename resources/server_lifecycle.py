@@ -22,11 +22,7 @@ def stop(home: Path, patience_seconds: float = 10.0) -> str:
     name = f"{server.model} at {server.base_url}"
     if server.kind == "container":
         was_there = remove_container(server.container_id, int(patience_seconds))
-        report = (
-            f"Stopped and removed the container of {name}."
-            if was_there
-            else f"The container of {name} was gone."
-        )
+        report = f"Stopped and removed the container of {name}." if was_there else f"The container of {name} was gone."
     elif not alive(server.processes):
         report = f"{name} had ended already."
     else:

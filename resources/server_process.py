@@ -8,6 +8,7 @@ signalled.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ _OWN_SETTINGS = (
 )
 """Meant for this project alone: vLLM would warn about the first three and break on the others."""
 _CLOCK_TOLERANCE_SECONDS = 1.0
+_ORPHAN_PATIENCE_SECONDS = 2.0
 
 
 def start_embedded(
@@ -117,17 +119,18 @@ def alive(marks: Sequence[ProcessMark]) -> list[psutil.Process]:
 
 
 def stop_processes(marks: Sequence[ProcessMark], patience_seconds: float = 10.0) -> bool:
-    """End the first of the processes, then whatever is left of it; True when it took SIGKILL. Idempotent."""
+    """End the first of the processes, then what is left of the others; True when it took SIGKILL. Idempotent."""
     found = alive(marks)
     # Workers that came after the marks were taken go with their parent.
-    family = {process.pid: process for known in found for process in (known, *_children(known))}
-    if not family:
-        return False
-    for process in found[:1]:
-        process.terminate()
-    _, left = psutil.wait_procs(family.values(), timeout=patience_seconds)
+    family = list({process.pid: process for known in found for process in (known, *_children(known))}.values())
+    # The first ends its workers itself, in order; only what it leaves behind is told directly.
+    for group, group_patience_seconds in ((family[:1], patience_seconds), (family[1:], _ORPHAN_PATIENCE_SECONDS)):
+        for process in group:
+            _signal(process, signal.SIGTERM)
+        psutil.wait_procs(group, timeout=group_patience_seconds)
+    left = [process for process in family if _is_running(process)]
     for process in left:
-        _quietly_kill(process)
+        _signal(process, signal.SIGKILL)
     psutil.wait_procs(left, timeout=patience_seconds)
     return bool(left)
 
@@ -150,9 +153,16 @@ def _process(mark: ProcessMark) -> psutil.Process | None:
     try:
         process = psutil.Process(mark.pid)
         is_same = abs(_age_mark(process) - mark.started_after_boot_seconds) < _CLOCK_TOLERANCE_SECONDS
-        return process if is_same and process.status() != psutil.STATUS_ZOMBIE else None
+        return process if is_same and _is_running(process) else None
     except psutil.Error:
         return None
+
+
+def _is_running(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
@@ -162,9 +172,9 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-def _quietly_kill(process: psutil.Process) -> None:
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
     try:
-        process.kill()
+        process.send_signal(number)
     except psutil.NoSuchProcess:
         return
 

@@ -119,9 +119,7 @@ def main(
     faults: tuple[str, ...],
 ) -> None:
     """Serve until killed; the first line of standard output is the base URL."""
-    behaviour = Behaviour(
-        latency_seconds, latency_sigma, tuple(Fault(**json.loads(fault)) for fault in faults)
-    )
+    behaviour = Behaviour(latency_seconds, latency_sigma, tuple(Fault(**json.loads(fault)) for fault in faults))
     served = ServedModel(model, root=model, max_model_len=max_model_len)
     with FakeServer(models=[served], behaviour=behaviour, port=port) as server:
         click.echo(server.base_url)

@@ -47,9 +47,7 @@ def baseline_prompts(count: int = 5) -> tuple[str, ...]:
     A server with a prefix cache skips what two prompts have in common, which would flatter the figure.
     """
     return tuple(
-        _TOPICS[number]
-        if number < len(_TOPICS)
-        else f"Question {number + 1}. {_TOPICS[number % len(_TOPICS)]}"
+        _TOPICS[number] if number < len(_TOPICS) else f"Question {number + 1}. {_TOPICS[number % len(_TOPICS)]}"
         for number in range(count)
     )
 
@@ -72,11 +70,15 @@ def measure_throughput(
     run = _measure(base_url, model, prompts, max_tokens, concurrency, api_key, request_timeout_seconds)
     try:
         return asyncio.run(run)
-    except openai.OpenAIError as error:
+    except ExceptionGroup as failures:
+        known = failures.subgroup(openai.OpenAIError)
+        if known is None:
+            raise
+        first = known.exceptions[0]
         raise ServerError(
-            f"The throughput at {base_url} could not be measured ({type(error).__name__}: {error}).",
+            f"The throughput at {base_url} could not be measured ({type(first).__name__}: {first}).",
             "Look at the server's log, then materialize serving.baseline again.",
-        ) from error
+        ) from failures
 
 
 async def _measure(

@@ -59,9 +59,7 @@ class VLLMResource(dg.ConfigurableResource):
     )
     model: str | None = Field(default=None, description="Model name; by default the only one that is served.")
     max_parallel_requests: int = Field(default=64, ge=1, description="Requests in flight for each server.")
-    probe_timeout_seconds: float = Field(
-        default=10.0, gt=0, description="For health, model list and metrics."
-    )
+    probe_timeout_seconds: float = Field(default=10.0, gt=0, description="For health, model list and metrics.")
     request_timeout_seconds: float = Field(default=120.0, gt=0, description="For the test request.")
 
     @property
@@ -151,9 +149,7 @@ class VLLMResource(dg.ConfigurableResource):
         """
         totals: dict[str, float] = {}
         for url in self.base_urls:
-            answer = self._request(
-                "GET", url, _root(url) + "/metrics", self.probe_timeout_seconds, accept_missing=True
-            )
+            answer = self._request("GET", url, _root(url) + "/metrics", self.probe_timeout_seconds, accept_missing=True)
             if answer.status_code != 200:
                 continue
             for family in text_string_to_metric_families(answer.text):
@@ -186,9 +182,7 @@ class VLLMResource(dg.ConfigurableResource):
         detail = ""
         try:
             # vLLM's /v1/models goes on answering when its engine is dead; /health does not.
-            answer = self._request(
-                "GET", url, _root(url) + "/health", self.probe_timeout_seconds, accept_missing=True
-            )
+            answer = self._request("GET", url, _root(url) + "/health", self.probe_timeout_seconds, accept_missing=True)
             if answer.status_code != 200:
                 self._models_at(url)
         except ServerError as error:
@@ -248,9 +242,7 @@ def _served_model(base_url: str, entry: dict[str, Any]) -> ServedModel:
     root = entry.get("root") or None
     # A remote server's folder is not ours, though a folder of that name may lie here.
     revision = content_revision(root) if root and _is_local(base_url) else ""
-    return ServedModel(
-        name=entry["id"], revision=revision, max_model_len=entry.get("max_model_len"), root=root
-    )
+    return ServedModel(name=entry["id"], revision=revision, max_model_len=entry.get("max_model_len"), root=root)
 
 
 def _agreed(models: list[ServedModel]) -> ServedModel:
@@ -267,7 +259,6 @@ def _agreed(models: list[ServedModel]) -> ServedModel:
 
 def _strange_answer(base_url: str, what: str, answer: httpx.Response) -> ServerError:
     return ServerError(
-        f"The server at {base_url} answered {what} with HTTP {answer.status_code}: "
-        f"{answer.text[:200].strip()!r}.",
+        f"The server at {base_url} answered {what} with HTTP {answer.status_code}: {answer.text[:200].strip()!r}.",
         "VLLM_BASE_URL must be an OpenAI-compatible base URL, which usually ends in /v1.",
     )

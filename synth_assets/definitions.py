@@ -12,13 +12,13 @@ import dagster as dg
 
 from synth_assets.assets.checks import build_checks
 from synth_assets.assets.exports import multistrategy_file
+from synth_assets.assets.judge_scores import judge_scores
 from synth_assets.assets.keys import ROOTS
 from synth_assets.assets.merged import build_merged_assets
-from synth_assets.assets.judge_scores import judge_scores
 from synth_assets.assets.perplexity import perplexity
 from synth_assets.assets.rephrased import build_rephrased_asset
 from synth_assets.assets.reports import cost, html, quality
-from synth_assets.assets.seed import curated_documents, profile
+from synth_assets.assets.seed import corpus_profile, curated_documents
 from synth_assets.assets.serving import baseline
 from synth_assets.dagster_home import prepare_dagster_home
 from synth_assets.jobs import build_bring_up_to_date
@@ -38,7 +38,7 @@ def project_defs(project: Project) -> dg.Definitions:
     assets = [
         *ROOTS,
         curated_documents,
-        profile,
+        corpus_profile,
         *(build_rephrased_asset(strategy) for strategy in project.strategies),
         *build_merged_assets(project.strategies),
         perplexity,

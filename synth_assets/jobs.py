@@ -3,9 +3,8 @@
 In: one job that runs the same planner as `synth run`. Out: materializing chosen assets, which needs no job.
 """
 
-from __future__ import annotations
-
 import dagster as dg
+from pydantic import Field
 
 from synth_assets.planning.progress import SilentProgress
 from synth_assets.planning.run import RunSelection, StaleRunner
@@ -17,8 +16,8 @@ BRING_UP_TO_DATE = "bring_up_to_date"
 class SelectionConfig(dg.Config):
     """What to limit the run to; empty lists mean everything."""
 
-    strategies: list[str] = []
-    files: list[str] = []
+    strategies: list[str] = Field(default_factory=list)
+    files: list[str] = Field(default_factory=list)
 
 
 def build_bring_up_to_date(project: Project, tables: dg.Definitions) -> dg.JobDefinition:

@@ -14,7 +14,8 @@ import dagster as dg
 
 from resources.duckdb_io_manager import DuckDBIOManager
 from resources.lake import Lake
-from resources.ledger import Ledger, LedgerWriter
+from resources.ledger import Ledger
+from resources.ledger_writer import LedgerWriter
 from resources.model_endpoint import ModelEndpoint, VLLMEndpoint
 from resources.vllm_resource import VLLMResource
 from synth_assets.assets.purchases import Purchases
@@ -92,9 +93,7 @@ def build_project(settings: Settings, **overrides: Any) -> Project:
 
     lake = take("lake", lambda: Lake(settings.lake_catalog, settings.lake_data_path))
     ledger = take("ledger", lambda: Ledger(lake))
-    curator = take(
-        "curator", lambda: CuratorFolder(settings.curator_output_dir, settings.home / "curator_files.json")
-    )
+    curator = take("curator", lambda: CuratorFolder(settings.curator_output_dir, settings.home / "curator_files.json"))
     rephraser = take("rephraser", lambda: VLLMEndpoint(vllm, settings.home, settings.models_dir))
     judge = take("judge", lambda: VLLMEndpoint(judge_vllm, settings.home, settings.models_dir))
     reference = take("reference", lambda: ReferenceScorer(settings.perplexity_model, settings.models_dir, ledger))
@@ -106,14 +105,15 @@ def build_project(settings: Settings, **overrides: Any) -> Project:
             Purchaser(judge.generator, ledger, lambda: LedgerWriter(ledger)),
         ),
     )
-    made.update({name: value for name, value in overrides.items() if name not in made})
-    return Project(settings, {**made, **overrides}, discover())
+    strategies = overrides.pop("strategies", None) or discover()
+    return Project(settings, {**made, **overrides}, strategies)
 
 
 def plain_resources(project: Project) -> dict[str, object]:
     """The resources in the form that Dagster binds to parameters by name."""
     return {
-        name: value if isinstance(value, (dg.ConfigurableResource, dg.ConfigurableIOManager, dg.ResourceDefinition))
+        name: value
+        if isinstance(value, (dg.ConfigurableResource, dg.ConfigurableIOManager, dg.ResourceDefinition))
         else dg.ResourceDefinition.hardcoded_resource(value)
         for name, value in project.resources.items()
     }

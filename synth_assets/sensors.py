@@ -6,8 +6,6 @@ The cursor holds what was asked for, by file: size, modification time and conten
 been quiet for a while and looks whole, since Curator writes in place and leaves no mark when it is done.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import time

@@ -90,7 +90,8 @@ def _urls(name: str, value: str) -> str:
 def _catalog(value: str) -> str:
     if not value.startswith(("sqlite:", "postgres:")):
         raise SettingError(
-            f"LAKE_CATALOG is {value!r}.", "Accepted are sqlite:/path/to/catalog.sqlite and postgres:dbname=… host=…"
+            f"LAKE_CATALOG is {value!r}.",
+            "Accepted are sqlite:/path/to/catalog.sqlite and postgres:dbname=… host=…",
         )
     return value
 
@@ -122,5 +123,7 @@ def _price(env: Mapping[str, str]) -> float | None:
     except ValueError:
         price = -1.0
     if price < 0:
-        raise SettingError(f"COST_GPU_HOUR_USD is {value!r}.", "Give the price of one GPU-hour in dollars, such as 2.99.")
+        raise SettingError(
+            f"COST_GPU_HOUR_USD is {value!r}.", "Give the price of one GPU-hour in dollars, such as 2.99."
+        )
     return price

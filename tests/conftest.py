@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
+import hypothesis
 import pytest
 
-import dagster as dg
+from resources.embedded_vllm import prepared_smollm2, vllm_python
+from resources.errors import SynthError
 from resources.lake import Lake
+from resources.server_lifecycle import stop
+from resources.server_process import start_embedded
+from resources.server_state import RunningServer
 from resources.testing import FakeServer
+from synth_assets.assets.keys import BASELINE
 from synth_assets.core.perplexity import TextScore
 from synth_assets.core.reference_model import ReferenceModel
 from synth_assets.definitions import project_defs
@@ -38,6 +46,10 @@ class LengthReference:
         return [TextScore(math.log(2) * len(text), max(len(text), 1), max(len(text), 1)) for text in texts]
 
 
+hypothesis.settings.register_profile("shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("shared")
+
+
 @dataclass
 class Workplace:
     """A project of its own in a temporary folder; each `run` is a fresh process's worth of state."""
@@ -56,15 +68,22 @@ class Workplace:
                 "CURATOR_OUTPUT_DIR": str(self.corpus),
                 "VLLM_BASE_URL": self.server.base_url,
                 "SYNTH_MODELS": str(self.home / "models"),
+                "VLLM_MAX_PARALLEL_REQUESTS": "8",
                 **self.environment,
             }
         )
         return build_project(settings, **{"reference": LengthReference(), **self.overrides})
 
-    def run(self, strategies: Sequence[str] = (), files: Sequence[str] = ()) -> tuple[RunSummary, Project]:
+    def run(
+        self, strategies: Sequence[str] = (), files: Sequence[str] = (), has_reports: bool = False
+    ) -> tuple[RunSummary, Project]:
+        """Bring everything up to date; the reports only where a test is about them, since they draw charts."""
         project = self.project()
-        runner = StaleRunner(project, project_defs(project), self.instance)
-        return runner.run(RunSelection.of(strategies, files)), project
+        definitions = project_defs(project)
+        reports = [] if has_reports else [key for key in definitions.resolve_asset_graph().get_all_asset_keys()
+                                          if key.path[0] in ("reports", "export")]  # fmt: skip
+        runner = StaleRunner(project, definitions, self.instance)
+        return runner.run(RunSelection(strategies, files, (BASELINE, *reports))), project
 
     def write(self, name: str, documents: Sequence[dict[str, Any]]) -> Path:
         path = self.corpus / name
@@ -112,3 +131,19 @@ def workplace(tmp_path: Path, fake_server: FakeServer) -> Iterator[Workplace]:
     corpus.mkdir()
     with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
         yield Workplace(tmp_path / "home", corpus, fake_server, instance)
+
+
+@pytest.fixture(scope="session")
+def embedded_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """The real thing: vLLM on the CPU with SmolLM2."""
+    try:
+        vllm_python()
+        prepared_smollm2()
+    except SynthError as error:
+        pytest.skip(str(error))
+    home = tmp_path_factory.mktemp("embedded")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    yield start_embedded(home, port)
+    stop(home)

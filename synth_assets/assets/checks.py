@@ -4,8 +4,6 @@ In: completeness (documents in = rows + drops), unique keys, validity of structu
 faithfulness floor. Out: dropping anything; a check only says that something is wrong and where.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import dagster as dg
@@ -13,8 +11,8 @@ import dagster as dg
 from resources.lake import Lake
 from synth_assets.assets.keys import CURATED, JUDGE_SCORES, MERGED, table_key
 from synth_assets.core.strategy import Strategy
-from synth_assets.core.tables import CURATED_DOCUMENTS, DROPS, JUDGE_SCORES as JUDGE_TABLE
-from synth_assets.core.tables import MERGED_DOCUMENTS, rephrased
+from synth_assets.core.tables import CURATED_DOCUMENTS, DROPS, MERGED_DOCUMENTS, rephrased
+from synth_assets.core.tables import JUDGE_SCORES as JUDGE_TABLE
 
 MAX_TRUNCATED_SHARE = 0.2
 """More answers than this cut by max_tokens: the token limits do not fit the model."""
@@ -81,11 +79,15 @@ def _truncation(strategy: Strategy) -> dg.AssetChecksDefinition:
         description=f"At most {MAX_TRUNCATED_SHARE:.0%} of this strategy's answers were cut by max_tokens.",
     )
     def check(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
-        row = lake.query(
-            "SELECT count(*) FILTER (finish_reason = 'length') AS cut, count(*) AS n "
-            "FROM ledger.completions WHERE strategy = ?",
-            [strategy.name],
-        ).to_pylist()[0] if lake.has_table("ledger.completions") else {"cut": 0, "n": 0}
+        row = (
+            lake.query(
+                "SELECT count(*) FILTER (finish_reason = 'length') AS cut, count(*) AS n "
+                "FROM ledger.completions WHERE strategy = ?",
+                [strategy.name],
+            ).to_pylist()[0]
+            if lake.has_table("ledger.completions")
+            else {"cut": 0, "n": 0}
+        )
         share = row["cut"] / row["n"] if row["n"] else 0.0
         return dg.AssetCheckResult(
             passed=share <= MAX_TRUNCATED_SHARE,
@@ -128,7 +130,9 @@ def _faithfulness() -> dg.AssetChecksDefinition:
         low = lake.query(sql, [FAITHFULNESS_FLOOR]).to_pylist()
         names = ", ".join(f"{row['strategy']} {row['mean']:.2f}" for row in low)
         return dg.AssetCheckResult(
-            passed=not low, severity=dg.AssetCheckSeverity.WARN, description=f"below the floor: {names or 'none'}"
+            passed=not low,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"below the floor: {names or 'none'}",
         )
 
     return check

@@ -1,7 +1,5 @@
 """The wide Parquet file as an asset, so that it is as fresh as the tables it is made of."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from resources.lake import Lake

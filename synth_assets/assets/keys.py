@@ -40,13 +40,21 @@ ROOTS = [
         description="Files of the Curator folder; the data version is a hash of the file's bytes.",
         kinds={"file"},
     ),
-    dg.AssetSpec(REPHRASER, group_name="serving", description="The model that rephrases: name and revision.", kinds={"vllm"}),
+    dg.AssetSpec(
+        REPHRASER,
+        group_name="serving",
+        description="The model that rephrases: name and revision.",
+        kinds={"vllm"},
+    ),
     dg.AssetSpec(JUDGE, group_name="serving", description="The model that judges: name and revision.", kinds={"vllm"}),
     dg.AssetSpec(
-        PERPLEXITY_REFERENCE, group_name="serving", description="The reference model for perplexity.", kinds={"transformers"}
+        PERPLEXITY_REFERENCE,
+        group_name="serving",
+        description="The reference model for perplexity.",
+        kinds={"transformers"},
     ),
 ]
 """What the graph rests on and does not make: observed, never materialized."""
 
-PARTITIONED = {"partitions_def": CURATOR_FILE, "backfill_policy": dg.BackfillPolicy.single_run()}
-"""Arguments of every partitioned asset: one run may cover any number of files, so that the pipe never drains."""
+ONE_RUN = dg.BackfillPolicy.single_run()
+"""Of every partitioned asset: one run may cover any number of files, so that the pipe never drains between them."""

@@ -3,8 +3,6 @@
 In: originals and every strategy's rows. Out: which strategies there are (`strategies`), and the mix (`export`).
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,9 +11,8 @@ import dagster as dg
 
 from resources.lake import Lake
 from resources.model_endpoint import ModelEndpoint
-from synth_assets.assets.keys import CURATED, MERGED, MULTISTRATEGY, PARTITIONED, table_key
-from synth_assets.assets.partition_runs import PARTITION_COLUMN, Item, materialize_partitions
-from synth_assets.assets.rephrased import candidates
+from synth_assets.assets.keys import CURATED, CURATOR_FILE, MERGED, MULTISTRATEGY, ONE_RUN, table_key
+from synth_assets.assets.partition_runs import PARTITION_COLUMN, Event, Item, materialize_partitions
 from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions
 from synth_assets.core.code_fingerprint import code_fingerprint
@@ -45,14 +42,15 @@ def build_merged_assets(strategies: Sequence[Strategy]) -> list[dg.AssetsDefinit
         description=MERGED_DOCUMENTS.description,
         code_version=code_fingerprint(_long_rows, merged_id),
         metadata=definition_metadata(MERGED_DOCUMENTS, PARTITION_COLUMN),
-        **PARTITIONED,
+        partitions_def=CURATOR_FILE,
+        backfill_policy=ONE_RUN,
     )
     def documents(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
         roots: dg.ResourceParam[RootVersions],
         rephraser: dg.ResourceParam[ModelEndpoint],
-    ) -> Iterator[dg.MaterializeResult]:
+    ) -> Iterator[Event]:
         def stream(curator_file: str) -> Iterator[Item]:
             return _long_rows(lake, rephraser, names, curator_file)
 
@@ -66,11 +64,12 @@ def build_merged_assets(strategies: Sequence[Strategy]) -> list[dg.AssetsDefinit
         description=wide.description,
         code_version=code_fingerprint(_wide_rows),
         metadata=definition_metadata(wide, PARTITION_COLUMN),
-        **PARTITIONED,
+        partitions_def=CURATOR_FILE,
+        backfill_policy=ONE_RUN,
     )
     def wide_documents(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], roots: dg.ResourceParam[RootVersions]
-    ) -> Iterator[dg.MaterializeResult]:
+    ) -> Iterator[Event]:
         yield from materialize_partitions(
             context, wide, lake, roots, lambda curator_file: _wide_rows(lake, names, curator_file)
         )

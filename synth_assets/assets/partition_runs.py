@@ -42,6 +42,9 @@ Item = Mapping[str, Any] | pa.RecordBatch | RephrasedDocument | Drop | Unanswere
 """What an asset's stream may yield: a row, many rows, a drop, or a document that has no answer yet."""
 
 
+Event = dg.MaterializeResult | dg.AssetMaterialization | dg.AssetObservation
+
+
 @dataclass
 class PartitionResult:
     """What one partition came to while its stream was consumed."""
@@ -56,7 +59,10 @@ class PartitionResult:
     def metadata(self) -> dict[str, Any]:
         """Row counts, token sums, drop reasons and an example, as the asset page shows them."""
         reasons = Counter(drop.reason for drop in self.drops)
-        shown: dict[str, Any] = {"dagster/partition_row_count": self.row_count, "drops": sum(reasons.values())}
+        shown: dict[str, Any] = {
+            "dagster/partition_row_count": self.row_count,
+            "drops": sum(reasons.values()),
+        }
         shown.update({name: int(total) for name, total in sorted(self.sums.items())})
         if reasons:
             shown["drops by reason"] = dg.MetadataValue.json(dict(reasons))
@@ -73,10 +79,10 @@ def materialize_partitions(
     stream: Callable[[str], Iterable[Item]],
     drop_strategy: str | None = None,
     has_drops: bool = False,
-) -> Iterator[dg.MaterializeResult]:
+) -> Iterator[Event]:
     """Materialize each partition of the run from `stream(partition)`, replacing its rows and drops in one transaction.
 
-    One partition goes through the IO manager; several are written one by one and logged one by one.
+    With several partitions, each is written by itself and followed, at the end, by a materialization of its own.
     """
     versions = Versions(context.instance, context.job_def.asset_layer.asset_graph, roots)
     key = table_key(spec)
@@ -95,21 +101,20 @@ def materialize_partitions(
                 raise _unanswered_error(result.unanswered)
         except SynthError as error:
             failed[partition] = str(error)
-            context.log_event(
-                dg.AssetObservation(key, partition=partition, tags={FAILED_TAG: "true"}, metadata={"error": str(error)})
+            yield dg.AssetObservation(
+                key, partition=partition, tags={FAILED_TAG: "true"}, metadata={"error": str(error)}
             )
             continue
         data_version = result.version.hexdigest()
         tags = {DATA_VERSION_TAG: data_version, CODE_VERSION_TAG: code_version, **inputs, **upstream}
         logged.append(dg.AssetMaterialization(key, partition=partition, tags=tags, metadata=result.metadata()))
     if failed:
-        for materialization in logged:
-            context.log_event(materialization)
+        # Yielded, not logged through the context: what is logged there is lost when the step raises.
+        yield from logged
         raise dg.Failure(_failure_text(failed, len(partitions)), allow_retries=False)
     yield _output(partitions, logged)
     if len(partitions) > 1:
-        for materialization in logged:
-            context.log_event(materialization)
+        yield from logged
 
 
 def _output(partitions: list[str], logged: list[dg.AssetMaterialization]) -> dg.MaterializeResult:
@@ -188,7 +193,4 @@ def _unanswered_error(unanswered: list[Unanswered]) -> SynthError:
 def _failure_text(failed: Mapping[str, str], total: int) -> str:
     first_partition, first_error = next(iter(failed.items()))
     others = f" ({len(failed) - 1} more failed)" if len(failed) > 1 else ""
-    return (
-        f"{len(failed)} of {total} partitions failed; the others are kept. "
-        f"{first_partition}: {first_error}{others}"
-    )
+    return f"{len(failed)} of {total} partitions failed; the others are kept. {first_partition}: {first_error}{others}"

@@ -3,20 +3,17 @@
 In: streaming merged documents past the scorer. Out: the computation (`core.perplexity`) and the memory (`reference`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
 from resources.lake import Lake
-from synth_assets.assets.keys import MERGED, PARTITIONED, PERPLEXITY, PERPLEXITY_REFERENCE
-from synth_assets.assets.partition_runs import PARTITION_COLUMN, Item, materialize_partitions
+from synth_assets.assets.keys import CURATOR_FILE, MERGED, ONE_RUN, PERPLEXITY, PERPLEXITY_REFERENCE
+from synth_assets.assets.partition_runs import PARTITION_COLUMN, Event, Item, materialize_partitions
 from synth_assets.assets.reference import ReferenceScorer
 from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions
-from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.tables import MERGED_DOCUMENTS
 from synth_assets.core.tables import PERPLEXITY as PERPLEXITY_TABLE
 
@@ -33,14 +30,15 @@ SCORING_VERSION = "1"
     code_version=SCORING_VERSION,
     metadata=definition_metadata(PERPLEXITY_TABLE, PARTITION_COLUMN),
     pool="perplexity",
-    **PARTITIONED,
+    partitions_def=CURATOR_FILE,
+    backfill_policy=ONE_RUN,
 )
 def perplexity(
     context: dg.AssetExecutionContext,
     lake: dg.ResourceParam[Lake],
     roots: dg.ResourceParam[RootVersions],
     reference: dg.ResourceParam[ReferenceScorer],
-) -> Iterator[dg.MaterializeResult]:
+) -> Iterator[Event]:
     """Score what was never scored by this model; read the rest."""
     if reference.model.warning:
         context.log.warning(reference.model.warning)

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resources.ledger import Ledger
+from resources.ledger import Ledger, PerplexityScore
 from synth_assets.core.reference_model import ReferenceModel, resolve_reference_model
 
 if TYPE_CHECKING:
@@ -57,7 +57,9 @@ class ReferenceScorer:
             self._ledger.record_perplexities(
                 self.identity(),
                 {
-                    text_hash: (score.negative_log_likelihood, score.scored_token_count, score.byte_count)
+                    text_hash: PerplexityScore(
+                        score.negative_log_likelihood, score.scored_token_count, score.byte_count
+                    )
                     for text_hash, score in scored.items()
                 },
             )

@@ -4,19 +4,19 @@ In: the factory. Out: prompts and rules (`strategies`), planning and tabulating 
 (`core.purchasing`).
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from typing import Any
 
 import dagster as dg
 
-from resources.inference import CompletionLedger, ServedModel
+from resources.inference import ServedModel
 from resources.lake import Lake
+from resources.ledger import Ledger
 from resources.model_endpoint import ModelEndpoint
-from synth_assets.assets.keys import CURATED, PARTITIONED, REPHRASER, table_key
-from synth_assets.assets.partition_runs import PARTITION_COLUMN, Item, materialize_partitions
+from synth_assets.assets.keys import CURATED, CURATOR_FILE, ONE_RUN, REPHRASER, table_key
+from synth_assets.assets.partition_runs import PARTITION_COLUMN, Event, Item, materialize_partitions
 from synth_assets.assets.purchases import Purchases
 from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions
@@ -34,7 +34,8 @@ UNKNOWN_MODEL = ServedModel("unknown")
 def strategy_code_version(strategy: Strategy) -> str:
     """Everything that decides a strategy's rows, given documents and model: prompt, schema, sampling, rules, code."""
     callables = [
-        *strategy.rules, *filter(None, (strategy.to_structured, strategy.to_text, strategy.merge_structured))
+        *strategy.rules,
+        *filter(None, (strategy.to_structured, strategy.to_text, strategy.merge_structured)),
     ]
     options = f"{strategy.on_truncation}|{strategy.is_segment_independent}|{strategy.separator!r}"
     code = code_fingerprint(tabulate, segment, *callables)
@@ -52,14 +53,26 @@ def candidates(lake: Lake, curator_file: str) -> Iterator[SeedDocument]:
     for batch in lake.scan(CURATED_DOCUMENTS.name, columns=columns, where={PARTITION_COLUMN: curator_file}):
         for row in batch.to_pylist():
             if row["is_candidate"] and not row["is_duplicate"]:
-                yield SeedDocument(
-                    row["document_id"], curator_file, row["title"] or "", row["text"], row["row_number"]
-                )
+                yield SeedDocument(row["document_id"], curator_file, row["title"] or "", row["text"], row["row_number"])
 
 
-def request_planner(strategy: Strategy, endpoint: ModelEndpoint) -> RequestPlanner:
-    """The planner of one strategy for the model behind the endpoint."""
-    return RequestPlanner(strategy, endpoint.tokenizer(), endpoint.known_model() or UNKNOWN_MODEL)
+MIN_ANSWERS_TO_LEARN_FROM = 20
+"""Fewer answers than this of a strategy and model tell less about the next ones than the published ratios do."""
+
+
+def request_planner(strategy: Strategy, endpoint: ModelEndpoint, ledger: Ledger) -> RequestPlanner:
+    """The planner of one strategy for the model behind the endpoint, with what the ledger has learned of both."""
+    model = endpoint.known_model() or UNKNOWN_MODEL
+    ratio = learned_ratio(ledger.usage_by_strategy().to_pylist(), strategy.name, model.name)
+    return RequestPlanner(strategy, endpoint.tokenizer(), model, learned_ratio=ratio)
+
+
+def learned_ratio(usage: list[dict[str, Any]], strategy: str, model: str) -> float | None:
+    """Completion tokens for each prompt token, as the ledger has seen them; None while it has seen too few."""
+    rows = [row for row in usage if row["strategy"] == strategy and row["model"] == model]
+    if not rows or rows[0]["requests"] < MIN_ANSWERS_TO_LEARN_FROM or not rows[0]["prompt_tokens"]:
+        return None
+    return rows[0]["completion_tokens"] / rows[0]["prompt_tokens"]
 
 
 def candidate_counts(lake: Lake) -> dict[str, int]:
@@ -105,17 +118,18 @@ def build_rephrased_asset(strategy: Strategy) -> dg.AssetsDefinition:
             "request": strategy.request,
         },
         pool="llm",
-        **PARTITIONED,
+        partitions_def=CURATOR_FILE,
+        backfill_policy=ONE_RUN,
     )
     def rephrased_asset(
         context: dg.AssetExecutionContext,
         lake: dg.ResourceParam[Lake],
-        ledger: dg.ResourceParam[CompletionLedger],
+        ledger: dg.ResourceParam[Ledger],
         roots: dg.ResourceParam[RootVersions],
         rephraser: dg.ResourceParam[ModelEndpoint],
         purchases: dg.ResourceParam[Purchases],
-    ) -> Iterator[dg.MaterializeResult]:
-        planner = request_planner(strategy, rephraser)
+    ) -> Iterator[Event]:
+        planner = request_planner(strategy, rephraser, ledger)
         fingerprint = strategy_fingerprint(code_version, planner.model)
         buy_missing(purchases.rephrase, lake, [(planner, name) for name in context.partition_keys])
 

@@ -3,9 +3,8 @@
 In: reducing over all partitions. Out: the arithmetic (`core.cost`, `core.quality`) and the page (`reporting`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
@@ -22,10 +21,13 @@ from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.cost import CostEstimate, estimate, total
 from synth_assets.core.costing import cost_model
 from synth_assets.core.hardware import Hardware
-from synth_assets.core.quality import summarise
+from synth_assets.core.quality import JUDGE_DIMENSIONS, rank_correlations, summarise, surprising_and_good
 from synth_assets.core.tables import COST, QUALITY
-from synth_assets.reporting.charts import cost_chart, markdown_image, perplexity_and_judge_chart
+from synth_assets.core.tables import JUDGE_SCORES as JUDGE_TABLE
+from synth_assets.core.tables import PERPLEXITY as PERPLEXITY_TABLE
+from synth_assets.reporting.charts import cost_chart, perplexity_judge_chart
 from synth_assets.reporting.page import write_report
+from synth_assets.reporting.quality_data import pairings
 from synth_assets.settings import Settings
 
 COST_KEY = dg.AssetKey(["reports", "cost"])
@@ -131,3 +133,24 @@ def html(
     path = write_report(lake, settings.reports_dir, settings.hardware.name, versions)
     metadata = {"path": dg.MetadataValue.path(str(path)), "size_bytes": path.stat().st_size}
     return dg.MaterializeResult(metadata=metadata, tags=tags)
+
+
+_NUMBERS = ["merged_id", "document_id", "strategy"]
+
+
+def _quality(lake: Lake) -> tuple[pa.Table, Mapping[str, Any]]:
+    """The summary, its correlations, and a picture for each reference model and judge."""
+    scored = lake.read(PERPLEXITY_TABLE.name, columns=[*_NUMBERS, "reference_model", "perplexity", "bits_per_byte"])
+    judged = lake.read(
+        JUDGE_TABLE.name,
+        schema=pa.schema([JUDGE_TABLE.schema.field(name) for name in (*_NUMBERS, "judge_model", *JUDGE_DIMENSIONS)]),
+    )
+    rows = [asdict(row) for row in summarise(scored, judged)]
+    metadata: dict[str, Any] = {
+        "which texts are surprising and yet good": surprising_and_good(scored, judged).answer,
+        "rank correlations": dg.MetadataValue.json([asdict(row) for row in rank_correlations(scored, judged)]),
+    }
+    for pairing in pairings(lake):
+        plot = markdown_image(perplexity_judge_chart(pairing.documents, pairing.means))
+        metadata[f"plot: {pairing.reference_model}, judged by {pairing.judge_model}"] = dg.MetadataValue.md(plot)
+    return pa.Table.from_pylist(rows, schema=QUALITY.schema), metadata

@@ -30,7 +30,7 @@ class Roots:
         reference_identity: Callable[[], str],
     ) -> None:
         self._looks: dict[dg.AssetKey, Callable[[], PartitionVersions]] = {
-            CURATOR_FILES: lambda: dict(curator.versions()),
+            CURATOR_FILES: lambda: {**curator.versions()},
             REPHRASER: lambda: {None: model_version(rephraser)},
             JUDGE: lambda: {None: model_version(judge)},
             PERPLEXITY_REFERENCE: lambda: {None: reference_identity()},

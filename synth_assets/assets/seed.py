@@ -3,8 +3,6 @@
 In: reading, marking duplicates, judging suitability. Out: the rules themselves (`core.documents`, `core.suitability`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,16 +12,15 @@ import pyarrow as pa
 from resources.errors import SynthError
 from resources.lake import Lake
 from resources.model_endpoint import ModelEndpoint
-from synth_assets.assets.charts import bar_chart
-from synth_assets.assets.keys import CURATED, CURATOR_FILE, CURATOR_FILES, PARTITIONED
-from synth_assets.assets.partition_runs import PARTITION_COLUMN, Item, materialize_partitions
+from synth_assets.assets.keys import CURATED, CURATOR_FILE, CURATOR_FILES, ONE_RUN
+from synth_assets.assets.partition_runs import PARTITION_COLUMN, Event, Item, materialize_partitions
 from synth_assets.assets.single_runs import materialize_table
 from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions
 from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.documents import CuratorDocument, read_curator_file
 from synth_assets.core.generation import Drop
-from synth_assets.core.profile import ProfileAccumulator
+from synth_assets.core.profile import CorpusProfile, ProfileAccumulator
 from synth_assets.core.suitability import judge_suitability
 from synth_assets.core.tables import CURATED_DOCUMENTS, PROFILE
 from synth_assets.curator_folder import CuratorFolder
@@ -40,7 +37,8 @@ CHARS_PER_CHUNK = 8_000_000
     description=CURATED_DOCUMENTS.description,
     code_version=code_fingerprint(read_curator_file, judge_suitability),
     metadata=definition_metadata(CURATED_DOCUMENTS, PARTITION_COLUMN),
-    **PARTITIONED,
+    partitions_def=CURATOR_FILE,
+    backfill_policy=ONE_RUN,
 )
 def curated_documents(
     context: dg.AssetExecutionContext,
@@ -48,7 +46,7 @@ def curated_documents(
     roots: dg.ResourceParam[RootVersions],
     curator: dg.ResourceParam[CuratorFolder],
     rephraser: dg.ResourceParam[ModelEndpoint],
-) -> Iterator[dg.MaterializeResult]:
+) -> Iterator[Event]:
     """Read each file of the partitions; every row becomes a document or a named drop."""
 
     def stream(curator_file: str) -> Iterator[Item]:
@@ -153,8 +151,50 @@ def _seed_drop(row: Mapping[str, Any], owner: str | None) -> Drop | None:
     code_version=code_fingerprint(ProfileAccumulator),
     metadata=definition_metadata(PROFILE),
 )
-def profile(
+def corpus_profile(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], roots: dg.ResourceParam[RootVersions]
 ) -> dg.MaterializeResult:
     """Length, token and category statistics, for each file and for the corpus."""
     return materialize_table(context, PROFILE, roots, lambda: _profile(lake))
+
+
+PROFILE_COLUMNS = [
+    "curator_file", "char_count", "token_count", "is_duplicate", "is_candidate", "rejection_reason", "categories",
+    "source_id",
+]  # fmt: skip
+
+
+def _profile(lake: Lake) -> tuple[pa.Table, Mapping[str, Any]]:
+    """One row for each file, then one for all of them; the last is the asset's metadata, too."""
+    by_file: dict[str, ProfileAccumulator] = {}
+    for batch in lake.scan(CURATED_DOCUMENTS.name, columns=PROFILE_COLUMNS):
+        for row in batch.to_pylist():
+            name = row.pop("curator_file")
+            by_file.setdefault(name, ProfileAccumulator()).add(**{**row, "categories": row["categories"] or ()})
+    corpus = ProfileAccumulator()
+    for accumulator in by_file.values():
+        corpus.update(accumulator)
+    rows = [by_file[name].profile().as_row(name) for name in sorted(by_file)]
+    rows.append(corpus.profile().as_row(None))
+    return pa.Table.from_pylist(rows, schema=PROFILE.schema), _profile_metadata(corpus.profile())
+
+
+def _profile_metadata(profile: CorpusProfile) -> dict[str, Any]:
+    numbers = {
+        "documents": profile.document_count,
+        "candidates": profile.candidate_count,
+        "duplicates": profile.duplicate_count,
+        "documents that share a source id with other content": profile.duplicate_source_id_count,
+        "characters": profile.char_count,
+        "tokens": profile.token_count,
+        "mean characters": profile.mean_chars or 0.0,
+        "median characters": profile.median_chars or 0.0,
+        "shortest (characters)": profile.min_chars or 0,
+        "longest (characters)": profile.max_chars or 0,
+        "standard deviation (characters)": profile.std_chars or 0.0,
+    }
+    return {
+        **numbers,
+        "rejected": dg.MetadataValue.json(dict(profile.rejection_counts)),
+        "top categories": dg.MetadataValue.json(dict(profile.top_categories(20))),
+    }

@@ -3,8 +3,6 @@
 In: the measurement as a table, with MFU and MBU for the configured hardware. Out: the client (`resources.throughput`).
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +22,8 @@ from synth_assets.core.costing import cost_model
 from synth_assets.core.hardware import Hardware
 from synth_assets.core.tables import BASELINE as BASELINE_TABLE
 from synth_assets.core.throughput import mbu, mfu
-from synth_assets.reporting.charts import markdown_image, throughput_chart
+from synth_assets.reporting.chart_style import markdown_image
+from synth_assets.reporting.charts import throughput_chart
 from synth_assets.settings import Settings
 
 SEQUENTIAL_PROMPTS = 5
@@ -69,7 +68,10 @@ def baseline(
             rows.append(_row(sample, model.name, url, settings.hardware, known.architecture))
         table = pa.Table.from_pylist(rows, schema=BASELINE_TABLE.schema)
         plot = markdown_image(throughput_chart(rows))
-        metadata = {"plot": dg.MetadataValue.md(plot), "sequential_tokens_per_second": rows[0]["tokens_per_second"]}
+        metadata = {
+            "plot": dg.MetadataValue.md(plot),
+            "sequential_tokens_per_second": rows[0]["tokens_per_second"],
+        }
         if known.warning:
             metadata["warning"] = known.warning
         return table, metadata

@@ -1,7 +1,5 @@
 """How an asset without partitions materializes: its versions, and its table through the IO manager."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

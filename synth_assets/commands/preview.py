@@ -24,7 +24,7 @@ def preview_command(count: int, strategies: tuple[str, ...], files: tuple[str, .
     console = Console()
     documents = list(islice(_candidates(project, files), count))
     chosen = [strategy for strategy in project.strategies if not strategies or strategy.name in strategies]
-    planners = {strategy.name: request_planner(strategy, project.rephraser) for strategy in chosen}
+    planners = {strategy.name: request_planner(strategy, project.rephraser, project.ledger) for strategy in chosen}
     requests = (request for planner in planners.values() for request in planned_requests(documents, planner))
     with console.status("asking the model"):
         project.purchases.rephrase.buy(requests)
@@ -42,9 +42,17 @@ def preview_command(count: int, strategies: tuple[str, ...], files: tuple[str, .
                 if isinstance(result, RephrasedDocument):
                     _show(console, f"{document.title}: {strategy.name}", result.row["text"])
                 elif isinstance(result, Drop):
-                    _show(console, f"{document.title}: {strategy.name}", f"dropped: {result.reason}, {result.detail}")
+                    _show(
+                        console,
+                        f"{document.title}: {strategy.name}",
+                        f"dropped: {result.reason}, {result.detail}",
+                    )
                 else:
-                    _show(console, f"{document.title}: {strategy.name}", "no answer; the server refused or failed")
+                    _show(
+                        console,
+                        f"{document.title}: {strategy.name}",
+                        "no answer; the server refused or failed",
+                    )
 
 
 def _candidates(project: Project, files: tuple[str, ...]) -> Iterator[SeedDocument]:
@@ -55,5 +63,7 @@ def _candidates(project: Project, files: tuple[str, ...]) -> Iterator[SeedDocume
 
 
 def _show(console: Console, title: str, text: str) -> None:
-    shown = text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]} … ({len(text) - SHOWN_CHARS:,} more characters)"
+    shown = (
+        text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]} … ({len(text) - SHOWN_CHARS:,} more characters)"
+    )
     console.print(Panel(Text(shown), title=Text(title), title_align="left"))

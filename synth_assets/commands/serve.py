@@ -40,7 +40,9 @@ def serve_command(docker: bool, preset: str | None, is_list: bool, is_print: boo
     else:
         server = start_container(chosen, settings.home, port, progress=click.echo)
     trial = VLLMResource(base_url=server.base_url).test_request()
-    click.echo(f"{server.model} answers at {server.base_url} (test request {trial.wall_seconds:.1f} s). Log: {server.log}")
+    click.echo(
+        f"{server.model} answers at {server.base_url} (test request {trial.wall_seconds:.1f} s). Log: {server.log}"
+    )
     click.echo("`synth serve --stop` ends it.")
 
 

@@ -53,9 +53,7 @@ def asset_status(opened: Opened) -> dict[str, dict[str, Any]]:
     return status
 
 
-def failed_partitions(
-    instance: dg.DagsterInstance, key: dg.AssetKey, existing: set[str | None]
-) -> list[str]:
+def failed_partitions(instance: dg.DagsterInstance, key: dg.AssetKey, existing: set[str | None]) -> list[str]:
     """Partitions whose last attempt failed: observed as failed after they were last materialized."""
     storage = instance.event_log_storage
     observed = storage.get_latest_storage_id_by_partition(key, dg.DagsterEventType.ASSET_OBSERVATION)

@@ -15,6 +15,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -41,11 +42,12 @@ class _Collector:
 
     def __init__(self) -> None:
         self.sources: dict[str, str] = {}
+        self._trees: dict[str, ast.Module] = {}
 
     def add(self, item: Any) -> str:
         """Collect one object with what it refers to; returns its label (of a plain value: the value)."""
         if isinstance(item, ModuleType):
-            return self._add_nodes(f"{item.__name__}:", item, [_tree(item)])
+            return self._add_nodes(f"{item.__name__}:", item, [self._tree(item)])
         if isinstance(item, functools.partial):
             return f"partial({self.add(item.func)},{self.add(list(item.args))},{self.add(item.keywords)})"
         if isinstance(item, type):
@@ -69,16 +71,20 @@ class _Collector:
         if isinstance(value, dict):
             pairs = sorted((self.add(key), self.add(part)) for key, part in value.items())
             return f"dict({','.join(f'{key}:{part}' for key, part in pairs)})"
-        raise TypeError(
-            f"{value!r} has no source to fingerprint; pass a module, class, function or plain value"
-        )
+        raise TypeError(f"{value!r} has no source to fingerprint; pass a module, class, function or plain value")
+
+    def _tree(self, module: ModuleType) -> ast.Module:
+        if module.__name__ not in self._trees:
+            self._trees[module.__name__] = _parse(inspect.getsource(module))
+        return self._trees[module.__name__]
 
     def _add_class(self, item: type) -> str:
         label = f"{item.__module__}:{item.__qualname__}"
         module = sys.modules.get(item.__module__)
         if module is None or item.__module__ == "builtins":
             return label
-        return self._add_nodes(label, module, [ast.parse(textwrap.dedent(inspect.getsource(item)))])
+        nodes = _bindings(self._tree(module)).get(item.__qualname__)
+        return self._add_nodes(label, module, nodes or [_parse(textwrap.dedent(inspect.getsource(item)))])
 
     def _add_function(self, function: FunctionType) -> str:
         module = sys.modules[function.__module__]
@@ -87,28 +93,23 @@ class _Collector:
             captured = {**inspect.getclosurevars(function).nonlocals, **(function.__kwdefaults__ or {})}
             captured.pop(function.__name__, None)  # a closure that calls itself
             label += f"@{self.add(captured)}{self.add(function.__defaults__)}"
-        return self._add_nodes(label, module, list(_function_nodes(module, function)))
+            return self._add_nodes(label, module, list(_function_nodes(self._tree(module), function)))
+        nodes = _bindings(self._tree(module)).get(function.__qualname__)
+        return self._add_nodes(label, module, nodes or list(_function_nodes(self._tree(module), function)))
 
     def _add_nodes(self, label: str, module: ModuleType, nodes: Sequence[ast.AST]) -> str:
         if not nodes:
             raise TypeError(f"{label} has no source to fingerprint: it was not written in its module's file")
         if label not in self.sources:
             normalised = [_normalised(node) for node in nodes]
-            self.sources[label] = "\n".join(map(ast.unparse, normalised))
-            for node in normalised:
-                self._follow(module, node)
+            self.sources[label] = "\n".join(part.source for part in normalised)
+            for part in normalised:
+                for name, attributes in part.names:
+                    self._follow_name(module, name, attributes)
         return label
 
-    def _follow(self, module: ModuleType, node: ast.AST) -> None:
-        attributes: dict[str, set[str]] = {}
-        for child in ast.walk(node):
-            if isinstance(child, ast.Attribute) and isinstance(child.value, ast.Name):
-                attributes.setdefault(child.value.id, set()).add(child.attr)
-        for name in {child.id for child in ast.walk(node) if isinstance(child, ast.Name)}:
-            self._follow_name(module, name, attributes.get(name, set()))
-
-    def _follow_name(self, module: ModuleType, name: str, attributes: set[str]) -> None:
-        statements = _bindings(module).get(name, ())
+    def _follow_name(self, module: ModuleType, name: str, attributes: tuple[str, ...]) -> None:
+        statements = _bindings(self._tree(module)).get(name, ())
         defined = [part for part in statements if not isinstance(part, ast.Import | ast.ImportFrom)]
         if defined:
             self._add_nodes(f"{module.__name__}:{name}", module, defined)
@@ -116,22 +117,20 @@ class _Collector:
             value = getattr(module, name, None)
             if isinstance(value, ModuleType):
                 if _is_same_package(module, value.__name__):
-                    for attribute in sorted(attributes):
-                        self._follow_name(value, attribute, set())
+                    for attribute in attributes:
+                        self._follow_name(value, attribute, ())
             else:
                 self._follow_import(module, name)
 
     def _follow_import(self, module: ModuleType, name: str) -> None:
-        for statement in _bindings(module)[name]:
+        for statement in _bindings(self._tree(module))[name]:
             if not isinstance(statement, ast.ImportFrom):
                 continue
             parent = "." * statement.level + (statement.module or "")
             source = sys.modules.get(_absolute(parent, module))
-            original = next(
-                (part.name for part in statement.names if (part.asname or part.name) == name), None
-            )
+            original = next((part.name for part in statement.names if (part.asname or part.name) == name), None)
             if source is not None and original is not None and _is_same_package(module, source.__name__):
-                self._follow_name(source, original, set())
+                self._follow_name(source, original, ())
 
 
 def _is_same_package(module: ModuleType, other: str) -> bool:
@@ -147,19 +146,12 @@ def _absolute(name: str, module: ModuleType) -> str:
 
 
 _parse = functools.lru_cache(maxsize=256)(ast.parse)
-
-
-def _tree(module: ModuleType) -> ast.Module:
-    return _parse(inspect.getsource(module))
-
-
-def _bindings(module: ModuleType) -> dict[str, list[ast.stmt]]:
-    """The top-level statements of a module that bind each name."""
-    return _bindings_of(_tree(module))
+"""Keeps the trees, by which what is known of their nodes is cached in turn: assets share most of their code."""
 
 
 @functools.lru_cache(maxsize=256)
-def _bindings_of(tree: ast.Module) -> dict[str, list[ast.stmt]]:
+def _bindings(tree: ast.Module) -> dict[str, list[ast.stmt]]:
+    """The top-level statements of a module that bind each name."""
     found: dict[str, list[ast.stmt]] = {}
     for statement in tree.body:
         for name in sorted(set(_bound_names(statement))):
@@ -180,10 +172,10 @@ def _bound_names(statement: ast.stmt) -> Iterator[str]:
             yield child.id
 
 
-def _function_nodes(module: ModuleType, function: FunctionType) -> Iterator[ast.AST]:
+def _function_nodes(tree: ast.Module, function: FunctionType) -> Iterator[ast.AST]:
     """The function's definition; all lambdas of its line where it is one."""
     first_line = function.__code__.co_firstlineno
-    for node in ast.walk(_tree(module)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Lambda):
             if function.__name__ == "<lambda>" and node.lineno == first_line:
                 yield node
@@ -193,9 +185,26 @@ def _function_nodes(module: ModuleType, function: FunctionType) -> Iterator[ast.
                 yield node
 
 
-def _normalised(node: ast.AST) -> ast.AST:
-    """A copy without docstrings, other bare strings, and annotations of parameters and results."""
-    return ast.fix_missing_locations(_Normaliser().visit(ast.parse(ast.unparse(node))))
+@dataclass(frozen=True)
+class _Normalised:
+    """What counts of a piece of source, and the names it uses, each with the attributes that are taken of it."""
+
+    source: str
+    names: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@functools.lru_cache(maxsize=4096)
+def _normalised(node: ast.AST) -> _Normalised:
+    """Without docstrings, other bare strings, and annotations of parameters and results."""
+    copy = _Normaliser().visit(ast.parse(ast.unparse(node)))
+    names: dict[str, set[str]] = {}
+    for child in ast.walk(copy):
+        if isinstance(child, ast.Name):
+            names.setdefault(child.id, set())
+        elif isinstance(child, ast.Attribute) and isinstance(child.value, ast.Name):
+            names.setdefault(child.value.id, set()).add(child.attr)
+    sorted_names = tuple((name, tuple(sorted(attributes))) for name, attributes in sorted(names.items()))
+    return _Normalised(ast.unparse(ast.fix_missing_locations(copy)), sorted_names)
 
 
 class _Normaliser(ast.NodeTransformer):

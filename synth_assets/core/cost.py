@@ -24,19 +24,17 @@ OUTPUT_TOKEN_PRIORS: dict[str, float] = {
 }
 """Completion tokens for each token of a segment, until the ledger knows better.
 
-From the token counts of Nemotron-CC's synthetic parts (arXiv:2412.02595): of 451 billion source tokens it
-made 373 (Wikipedia style), 158 (distill), 304 (extract) and 203 (list). Its count for diverse QA has the
-source text in it, so that one is the ratio of its output limit to its input limit, 600 to 1,000."""
+From the token counts that Nemotron-CC (arXiv:2412.02595) gives for its synthetic parts: 451 billion source tokens
+became 373 (Wikipedia style), 158 (distill), 304 (extract) and 203 (list). Its QA texts are stored with the source in
+them, so for diverse QA it is the ratio of its output limit to its input limit, 600 to 1,000."""
 
 DEFAULT_OUTPUT_TOKEN_PRIOR = 0.7
-"""For a strategy that is not listed: between the list's extremes."""
+"""For a strategy that is not listed: between the extremes of the listed ones."""
 
 
 def output_token_prior(strategy: str, segment_tokens: float, max_output_tokens: int) -> float:
     """Expected completion tokens of one segment: a share of its length, capped by the request's limit."""
-    return min(
-        OUTPUT_TOKEN_PRIORS.get(strategy, DEFAULT_OUTPUT_TOKEN_PRIOR) * segment_tokens, max_output_tokens
-    )
+    return min(OUTPUT_TOKEN_PRIORS.get(strategy, DEFAULT_OUTPUT_TOKEN_PRIOR) * segment_tokens, max_output_tokens)
 
 
 def forward_flops(arch: ModelArchitecture, prompt_tokens: float, completion_tokens: float) -> float:
@@ -53,9 +51,7 @@ def forward_flops(arch: ModelArchitecture, prompt_tokens: float, completion_toke
     )
 
 
-def total_forward_flops(
-    arch: ModelArchitecture, requests: int, prompt_tokens: int, completion_tokens: int
-) -> float:
+def total_forward_flops(arch: ModelArchitecture, requests: int, prompt_tokens: int, completion_tokens: int) -> float:
     """Forward FLOPs of many requests from their totals, as if all had the mean length.
 
     The attention part is thereby a lower bound (it is convex in the length); at lengths of some hundred

@@ -59,9 +59,7 @@ def document_id(title: str, text: str) -> str:
     return found.hexdigest()
 
 
-def make_document(
-    row: Mapping[str, Any], curator_file: str, row_number: int
-) -> CuratorDocument | UnreadableRow:
+def make_document(row: Mapping[str, Any], curator_file: str, row_number: int) -> CuratorDocument | UnreadableRow:
     """The document in one decoded row, or why there is none."""
     text = row.get("text")
     if not isinstance(text, str) or not text.strip():
@@ -138,7 +136,5 @@ def _storage_fault(value: str) -> str | None:
             value.encode()
         except UnicodeEncodeError as error:
             code = ord(value[error.start])
-            return (
-                f"holds half a surrogate pair (U+{code:04X}) at position {error.start + 1}, which is no text"
-            )
+            return f"holds half a surrogate pair (U+{code:04X}) at position {error.start + 1}, which is no text"
     return None

@@ -126,9 +126,7 @@ def _rows(path: Path, curator_file: str) -> Iterator[CuratorDocument | Unreadabl
         raise CuratorFileError(f"{curator_file} ends in none of {', '.join(CURATOR_SUFFIXES)}.", "Rename it.")
 
 
-def _json_rows(
-    handle: IO[bytes] | gzip.GzipFile, curator_file: str
-) -> Iterator[CuratorDocument | UnreadableRow]:
+def _json_rows(handle: IO[bytes] | gzip.GzipFile, curator_file: str) -> Iterator[CuratorDocument | UnreadableRow]:
     for row_number, line in _lines(handle):
         try:
             row = _parsed_line(line, is_first=row_number == 1)
@@ -162,9 +160,7 @@ def _parsed_line(line: bytes, is_first: bool) -> dict[str, Any]:
         row = json.loads(line[skipped:].decode())
     except UnicodeDecodeError as error:
         position = skipped + error.start
-        raise _BadLineError(
-            f"invalid UTF-8 at byte {position + 1} of the line (0x{line[position]:02x})"
-        ) from None
+        raise _BadLineError(f"invalid UTF-8 at byte {position + 1} of the line (0x{line[position]:02x})") from None
     except json.JSONDecodeError as error:
         raise _BadLineError(f"broken JSON: {error.msg} at character {error.pos + 1} of the line") from None
     except RecursionError:

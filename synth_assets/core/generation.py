@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from resources.inference import Completion, CompletionLedger, CompletionRequest, ServedModel, Tokenizer
+from synth_assets.core.cost import output_token_prior
 from synth_assets.core.fingerprints import request_key
 from synth_assets.core.postprocessing import FinishedSegment, finish_segment
 from synth_assets.core.segmentation import Segment, segment
@@ -72,8 +73,8 @@ class PlannedRequest:
     strategy: str
     document_id: str
     segment_index: int
-    segment_tokens: int
     estimated_prompt_tokens: int
+    estimated_completion_tokens: int
 
 
 @dataclass(frozen=True)
@@ -94,15 +95,24 @@ class RephrasedDocument:
 
 
 class RequestPlanner:
-    """Plans the calls of one strategy for one model: segmentation, rendering, keys."""
+    """Plans the calls of one strategy for one model: segmentation, rendering, keys, expected tokens.
+
+    `learned_ratio` is completion tokens for each prompt token, where the ledger has seen enough of them.
+    """
 
     def __init__(
-        self, strategy: Strategy, tokenizer: Tokenizer, model: ServedModel, generation: int = 0
+        self,
+        strategy: Strategy,
+        tokenizer: Tokenizer,
+        model: ServedModel,
+        generation: int = 0,
+        learned_ratio: float | None = None,
     ) -> None:
         self.strategy = strategy
         self.model = model
         self._tokenizer = tokenizer
         self._generation = generation
+        self._learned_ratio = learned_ratio
         limits = strategy.limits
         context = model.max_model_len or limits.max_input_tokens + limits.max_output_tokens
         self._input_budget = min(limits.max_input_tokens, context - limits.max_output_tokens)
@@ -142,9 +152,16 @@ class RequestPlanner:
             strategy.name,
             document.document_id,
             piece.index,
-            piece.token_count,
             overhead + piece.token_count,
+            round(self._expected_completion_tokens(piece.token_count)),
         )
+
+    def _expected_completion_tokens(self, segment_tokens: int) -> float:
+        """From what this strategy and model have answered so far, else from published ratios."""
+        limit = self.strategy.limits.max_output_tokens
+        if self._learned_ratio is None:
+            return output_token_prior(self.strategy.name, segment_tokens, limit)
+        return min(self._learned_ratio * (self._prompt_tokens + segment_tokens), limit)
 
     def _drop(self, document: SeedDocument, reason: str, detail: str) -> Drop:
         return Drop(
@@ -231,9 +248,7 @@ def _segment_drop(document: SeedDocument, strategy: Strategy, finished: list[Fin
     )
 
 
-def _join(
-    kept: list[tuple[Segment, str, FinishedSegment]], separator: str
-) -> tuple[str, list[dict[str, Any]]]:
+def _join(kept: list[tuple[Segment, str, FinishedSegment]], separator: str) -> tuple[str, list[dict[str, Any]]]:
     """The document's text, and for each segment its character ranges in the source and in that text."""
     texts: list[str] = []
     spans: list[dict[str, Any]] = []
@@ -280,5 +295,11 @@ def _drop_short(
             detail = f"{token_count} tokens after clean-up, at least {minimum} needed"
             row = item.row
             yield Drop(
-                row["document_id"], row["curator_file"], None, strategy.name, "post_processing", "too_short", detail
+                row["document_id"],
+                row["curator_file"],
+                None,
+                strategy.name,
+                "post_processing",
+                "too_short",
+                detail,
             )

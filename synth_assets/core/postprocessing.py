@@ -126,17 +126,13 @@ def describe(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     problems = error.errors(include_url=False, include_context=False, include_input=False)[:3]
-    return "; ".join(
-        f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}".lstrip(": ") for problem in problems
-    )
+    return "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}".lstrip(": ") for problem in problems)
 
 
 def _answered_text(completion: Completion) -> str:
     """The answer without its thoughts."""
     if completion.error_kind is not None:
-        raise ValueError(
-            f"request {completion.request_key} failed ({completion.error_kind}): there is no answer"
-        )
+        raise ValueError(f"request {completion.request_key} failed ({completion.error_kind}): there is no answer")
     if completion.finish_reason == "context_overflow":
         raise UnusableAnswerError("context_overflow", completion.error)
     text = strip_thinking(completion.text, AnswerContext("", "", completion.request_key))

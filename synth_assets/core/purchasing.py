@@ -128,7 +128,13 @@ class Purchaser:
             current.completion_tokens += completion.completion_tokens
             writer.add(
                 LedgerEntry(
-                    completion, planned.strategy, planned.document_id, planned.segment_index, generator.model
+                    completion,
+                    planned.strategy,
+                    planned.document_id,
+                    planned.segment_index,
+                    generator.model,
+                    planned.estimated_prompt_tokens,
+                    planned.estimated_completion_tokens,
                 )
             )
         else:
@@ -144,5 +150,3 @@ def _generate(generator: TextGenerator, requests: Iterator[CompletionRequest]) -
 def _chain(first: CompletionRequest, rest: Iterator[CompletionRequest]) -> Iterator[CompletionRequest]:
     yield first
     yield from rest
-
-

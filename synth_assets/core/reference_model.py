@@ -74,8 +74,8 @@ def resolve_reference_model(setting: str | None, models_dir: Path) -> ReferenceM
         raise SynthError(
             f"There is no reference model: {DEFAULT_REFERENCE_MODEL} is not in the local cache and {reason}, "
             f"and {fallback} does not hold the embedded model.",
-            "Set PERPLEXITY_MODEL to a local folder, or run `make demo` or `synth serve` once: both prepare the "
-            "embedded model.",
+            "Set PERPLEXITY_MODEL to a local folder, or run `make demo` or `synth serve` once: both prepare "
+            "the embedded model.",
         )
     return ReferenceModel(
         name=FALLBACK_REFERENCE_MODEL,
@@ -104,8 +104,8 @@ def _configured(setting: str, models_dir: Path) -> ReferenceModel:
 def _unusable(setting: str, reason: str) -> SettingError:
     return SettingError(
         f"PERPLEXITY_MODEL={setting!r} cannot be used: {reason}.",
-        "Accepted: a folder with a causal language model (config.json, tokenizer, safetensors), or the name of one "
-        "on the Hugging Face hub that is cached or can be fetched.",
+        "Accepted: a folder with a causal language model (config.json, tokenizer, safetensors), or the name "
+        "of one on the Hugging Face hub that is cached or can be fetched.",
     )
 
 
@@ -141,11 +141,11 @@ def _ask_hub(name: str) -> _HubAnswer:
 
 
 def _model_commit(name: str) -> _HubAnswer:
-    from huggingface_hub import model_info
+    from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     try:
-        return _HubAnswer(commit=model_info(name, timeout=HUB_DEADLINE_SECONDS).sha, reason="has no commit")
+        return _HubAnswer(commit=HfApi().model_info(name, timeout=HUB_DEADLINE_SECONDS).sha, reason="has no commit")
     except OfflineModeIsEnabled:
         return _HubAnswer(reason="the hub is switched off (HF_HUB_OFFLINE)")
     except HFValidationError:

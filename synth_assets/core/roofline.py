@@ -116,9 +116,7 @@ def decode_step(
     )
 
 
-def critical_batch(
-    arch: ModelArchitecture, hardware: Hardware | Gpu, context_tokens: float = 0
-) -> CriticalBatch:
+def critical_batch(arch: ModelArchitecture, hardware: Hardware | Gpu, context_tokens: float = 0) -> CriticalBatch:
     """The batch at which arithmetic takes as long as moving bytes.
 
     The naive figure knows nothing of experts, caches and state: 295 for H100 in bf16. Each further sequence
@@ -143,9 +141,7 @@ def critical_batch(
         )
 
     crossing = _first_compute_bound_batch(arch, hardware, context_tokens)
-    words = (
-        f"From {crossing:,.0f} sequences on arithmetic takes longer than moving bytes (naive: {naive:,.0f})."
-    )
+    words = f"From {crossing:,.0f} sequences on arithmetic takes longer than moving bytes (naive: {naive:,.0f})."
     if arch.is_moe:
         words += (
             f" At that batch {distinct_experts(arch, crossing):,.0f} of {arch.experts} experts a layer are "
@@ -154,9 +150,7 @@ def critical_batch(
     return CriticalBatch(naive, crossing, words)
 
 
-def _first_compute_bound_batch(
-    arch: ModelArchitecture, hardware: Hardware | Gpu, context_tokens: float
-) -> float:
+def _first_compute_bound_batch(arch: ModelArchitecture, hardware: Hardware | Gpu, context_tokens: float) -> float:
     high = 1.0
     while decode_step(arch, hardware, high, context_tokens).is_memory_bound:
         high *= 2

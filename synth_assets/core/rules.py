@@ -136,12 +136,7 @@ def strip_fence(answer: str, context: AnswerContext) -> str:
     """One code fence round the whole answer; its closing line may be missing where the answer was cut."""
     answer = answer.strip()
     fences = [match.span() for match in _FENCE.finditer(answer)]
-    if (
-        not fences
-        or len(fences) > 2
-        or fences[0][0] != 0
-        or (len(fences) == 2 and fences[1][1] != len(answer))
-    ):
+    if not fences or len(fences) > 2 or fences[0][0] != 0 or (len(fences) == 2 and fences[1][1] != len(answer)):
         return answer
     inner = answer[fences[0][1] : fences[1][0] if len(fences) == 2 else None]
     return inner.strip() or answer

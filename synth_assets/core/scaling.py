@@ -142,10 +142,7 @@ def compare_dense_and_moe(
     """The same requests on a dense model and on a mixture of experts; empty where there is no request."""
     if requests == 0:
         return []
-    return [
-        _compare(arch, hardware, requests, prompt_tokens, completion_tokens, concurrency)
-        for arch in (dense, moe)
-    ]
+    return [_compare(arch, hardware, requests, prompt_tokens, completion_tokens, concurrency) for arch in (dense, moe)]
 
 
 def _compare(

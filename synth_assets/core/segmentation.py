@@ -98,9 +98,7 @@ def _split_to_budget(whole: _Piece, budget: _Budget) -> list[_Piece]:
     return pieces
 
 
-def _split_over(
-    pieces: list[_Piece], split: Callable[[str, _Piece], list[Span]], budget: _Budget
-) -> list[_Piece]:
+def _split_over(pieces: list[_Piece], split: Callable[[str, _Piece], list[Span]], budget: _Budget) -> list[_Piece]:
     """Replace each piece over the budget by its split; all that is new is counted in one call."""
     splits = [split(budget.text, piece) if budget.is_over(piece) else [piece[:2]] for piece in pieces]
     counted = iter(budget.count([span for spans in splits if len(spans) > 1 for span in spans]))

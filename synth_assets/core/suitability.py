@@ -3,8 +3,8 @@
 In: the rules and their thresholds, each with its reason. Out: quality of the text beyond its form, and what
 happens to a rejected document. The rules are cheap (one pass over the lines) and conservative: in doubt, a
 document is a candidate. Thresholds were set on 60 distinct English Wikipedia articles in Curator's format,
-where prose shares leave a wide gap: lists and disambiguation pages reach 0.13, articles begin at 0.47 (half of
-that one is a cladogram) and most are above 0.9.
+where prose shares leave a wide gap: lists and disambiguation pages reach 0.13, articles begin at 0.47 (half
+of that one is a cladogram) and most are above 0.9.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ RejectionReason = Literal[
 MAX_CHARS = 5_000_000
 """Half as long again as War and Peace: no article, but a dump that went into one row by mistake."""
 
-MIN_CHARS = 500
-"""Some 80 words: too little to be said in another way without inventing."""
+MIN_PROSE_CHARS = 500
+"""Characters in lines of prose, some 80 words: less cannot be said in another way without inventing."""
 
 MIN_PROSE_SHARE = 0.3
 """Share of characters in lines of prose, by their form: extracted lists have lost their bullets."""
@@ -86,7 +86,7 @@ def judge_suitability(
         return "disambiguation"
     if shares.prose < 0.5 and _REFERS_TO.search(text[:_LEAD_CHARS]):
         return "disambiguation"
-    if len(text.strip()) < MIN_CHARS:
+    if len(text.strip()) < MIN_PROSE_CHARS:
         return "stub"
     letter_share = _letter_share(text)
     if shares.table > MAX_TABLE_SHARE:
@@ -95,6 +95,8 @@ def judge_suitability(
         return "non_prose"
     if shares.prose < MIN_PROSE_SHARE:
         return "list_heavy" if letter_share >= MIN_LIST_LETTER_SHARE else "non_prose"
+    if shares.prose * len(text) < MIN_PROSE_CHARS:
+        return "stub"
     if len(text.split()) > MAX_WORDS_PER_SENTENCE_END * max(1, len(_SENTENCE_END.findall(text))):
         return "non_prose"
     if code is None and _language_code(expected_language) == "en" and not _may_be_english(text):
@@ -143,7 +145,7 @@ def _letter_share(text: str) -> float:
 
 
 def _language_code(language: str | None) -> str | None:
-    """`en` of en, EN, en-GB, English, __label__en and fastText's "[0.97, 'EN']"; None where it says nothing."""
+    """`en` of en, EN, en-GB, English, __label__en and fastText's "[0.97, 'EN']"; None: it says nothing."""
     found = _WORD.findall((language or "").lower().replace("__label__", ""))
     if not found or found[0] in _UNKNOWN_LANGUAGES:
         return None

@@ -91,9 +91,7 @@ def throughput_estimate(
     sequences = max(1.0, min(concurrency, memory_bytes(arch, hardware, 1, context).max_sequences))
     step = decode_step(arch, hardware, sequences, context)
     seconds = step.seconds / ROOFLINE_EFFICIENCY + STEP_OVERHEAD_SECONDS
-    prefill_flops = (
-        2 * prompt_tokens * (arch.active_params + arch.attention_layers * arch.d_attn * prompt_tokens)
-    )
+    prefill_flops = 2 * prompt_tokens * (arch.active_params + arch.attention_layers * arch.d_attn * prompt_tokens)
     peak = hardware.peak_flops_per_second(arch.bytes_per_param)
     return Throughput(
         sequences=sequences,

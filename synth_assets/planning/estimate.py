@@ -14,7 +14,7 @@ from typing import Any
 from synth_assets.assets.keys import CURATED, table_key
 from synth_assets.assets.rephrased import candidates, request_planner
 from synth_assets.assets.seed import read_seed
-from synth_assets.core.cost import CostEstimate, estimate, output_token_prior
+from synth_assets.core.cost import CostEstimate, estimate
 from synth_assets.core.costing import cost_model
 from synth_assets.core.generation import PlannedRequest, SeedDocument, planned_requests
 from synth_assets.core.strategy import Strategy
@@ -23,8 +23,6 @@ from synth_assets.planning.stale import StalePartition
 from synth_assets.project import Project
 
 KEYS_PER_LOOKUP = 4096
-MIN_ANSWERS_TO_LEARN_FROM = 20
-"""Fewer answers than this of a strategy and model tell less about the next ones than the published ratios do."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +62,9 @@ def total_plan(plans: dict[str, StrategyPlan]) -> dict[str, Any]:
 def _strategy_plan(
     project: Project, strategy: Strategy, files: Sequence[str], stale_seeds: set[str | None]
 ) -> StrategyPlan:
-    planner = request_planner(strategy, project.rephraser)
+    planner = request_planner(strategy, project.rephraser, project.ledger)
     documents = _Counted(_documents(project, files, stale_seeds))
-    answered = sent = prompt_tokens = 0
-    completion_tokens = 0.0
-    ratio = _learned_ratio(project, strategy.name, planner.model.name)
+    answered = sent = prompt_tokens = completion_tokens = 0
     for chunk in _distinct_chunks(planned_requests(documents, planner)):
         known = project.ledger.known_keys([planned.request.request_key for planned in chunk])
         for planned in chunk:
@@ -77,8 +73,8 @@ def _strategy_plan(
                 continue
             sent += 1
             prompt_tokens += planned.estimated_prompt_tokens
-            completion_tokens += _expected_completion(strategy, planned, ratio)
-    bill = _bill(project, sent, prompt_tokens, round(completion_tokens))
+            completion_tokens += planned.estimated_completion_tokens
+    bill = _bill(project, sent, prompt_tokens, completion_tokens)
     return StrategyPlan(
         to_generate=sent,
         answered_from_ledger=answered,
@@ -120,25 +116,6 @@ def _documents(project: Project, files: Sequence[str], stale_seeds: set[str | No
 def _distinct_chunks(requests: Iterator[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
     while chunk := list(islice(requests, KEYS_PER_LOOKUP)):
         yield list({planned.request.request_key: planned for planned in chunk}.values())
-
-
-def _learned_ratio(project: Project, strategy: str, model: str) -> float | None:
-    """Completion tokens for each prompt token, as the ledger has seen them; None while it has seen too few."""
-    rows = [
-        row
-        for row in project.ledger.usage_by_strategy().to_pylist()
-        if row["strategy"] == strategy and row["model"] == model
-    ]
-    if not rows or rows[0]["requests"] < MIN_ANSWERS_TO_LEARN_FROM or not rows[0]["prompt_tokens"]:
-        return None
-    return rows[0]["completion_tokens"] / rows[0]["prompt_tokens"]
-
-
-def _expected_completion(strategy: Strategy, planned: PlannedRequest, ratio: float | None) -> float:
-    limit = strategy.limits.max_output_tokens
-    if ratio is not None:
-        return min(ratio * planned.estimated_prompt_tokens, limit)
-    return output_token_prior(strategy.name, planned.segment_tokens, limit)
 
 
 def _bill(project: Project, requests: int, prompt_tokens: int, completion_tokens: int) -> CostEstimate:

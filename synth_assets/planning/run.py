@@ -16,9 +16,8 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 
 from resources.errors import SynthError
 from synth_assets.assets.keys import BASELINE, table_key
-from synth_assets.assets.purchases import Purchases
 from synth_assets.assets.rephrased import buy_missing, candidate_counts, request_planner
-from synth_assets.assets.roots import Roots, observe_roots
+from synth_assets.assets.roots import observe_roots
 from synth_assets.assets.versions import UPSTREAM_TAG, Versions
 from synth_assets.core.strategy import Strategy
 from synth_assets.core.tables import rephrased
@@ -103,7 +102,11 @@ class StaleRunner:
         return Versions(self._instance, self._graph, self._project.roots)
 
     def _run_level(
-        self, level: Sequence[dg.AssetKey], selection: RunSelection, bad: set[AssetPartition], summary: RunSummary
+        self,
+        level: Sequence[dg.AssetKey],
+        selection: RunSelection,
+        bad: set[AssetPartition],
+        summary: RunSummary,
     ) -> None:
         versions = self._versions()
         planner = StalePlanner(self._graph, versions, self._project.lake, selection.excluded_assets)
@@ -132,7 +135,7 @@ class StaleRunner:
         for strategy in self._project.strategies:
             items = todo.get(table_key(rephrased(strategy.name)), [])
             if items:
-                planner = request_planner(strategy, self._project.rephraser)
+                planner = request_planner(strategy, self._project.rephraser, self._project.ledger)
                 pairs += [(planner, str(item.partition)) for item in items]
         if pairs:
             counts = candidate_counts(self._project.lake)

@@ -103,7 +103,9 @@ class StalePlanner:
                     stale[key, partition] = StalePartition(key, partition, "upstream")
         return list(stale.values())
 
-    def _is_below(self, key: dg.AssetKey, partition: str | None, stale: Collection[tuple[dg.AssetKey, str | None]]) -> bool:
+    def _is_below(
+        self, key: dg.AssetKey, partition: str | None, stale: Collection[tuple[dg.AssetKey, str | None]]
+    ) -> bool:
         node = self._graph.get(key)
         for parent in node.parent_keys:
             definition = self._graph.get(parent).partitions_def

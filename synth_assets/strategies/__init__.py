@@ -1,7 +1,7 @@
 """The rephrasing strategies: one file here is one strategy and one table `rephrased.<file name>`.
 
-In: finding the files and holding them to what a strategy must have. Out: the strategies themselves. A new file
-needs no entry anywhere; one that does not conform is an error that names what is missing.
+In: finding the files and holding them to what a strategy must have. Out: the strategies themselves. A new
+file needs no entry anywhere; one that does not conform is an error that names what is missing.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class StrategyError(SynthError):
 def discover(package: ModuleType | None = None) -> tuple[Strategy, ...]:
     """Every strategy of the package (this one by default), sorted by name.
 
-    Modules whose name starts with an underscore are helpers and left out. Raises StrategyError, which names the
-    file and what is wrong with it.
+    Modules whose name starts with an underscore are helpers and left out. Raises StrategyError, which names
+    the file and what is wrong with it.
     """
     package = package or sys.modules[__name__]
     found = [info for info in pkgutil.iter_modules(package.__path__) if not info.name.startswith("_")]
@@ -38,7 +38,7 @@ def discover(package: ModuleType | None = None) -> tuple[Strategy, ...]:
 
 
 def by_name(name: str, package: ModuleType | None = None) -> Strategy:
-    """The strategy of that name; StrategyError, which lists the names there are, when it is none of them."""
+    """The strategy of that name; StrategyError, which lists the names there are, when none has it."""
     strategies = {strategy.name: strategy for strategy in discover(package)}
     if name not in strategies:
         raise StrategyError(f"There is no strategy {name!r}.", f"Choose one of: {', '.join(strategies)}.")
@@ -59,12 +59,10 @@ def _load(package: ModuleType, name: str) -> Strategy:
         has = "has no STRATEGY" if strategy is None else f"has a STRATEGY that is a {type(strategy).__name__}"
         raise StrategyError(
             f"{file} {has}.",
-            f"Define `STRATEGY = Strategy(name={name!r}, …)`, or let the file's name start with an underscore.",
+            f"Define `STRATEGY = Strategy(name={name!r}, …)`, or let the name start with an underscore.",
         )
     if problems := list(_problems(strategy, name)):
-        raise StrategyError(
-            f"The strategy in {file} does not conform: {'; '.join(problems)}.", "Correct the file."
-        )
+        raise StrategyError(f"The strategy in {file} does not conform: {'; '.join(problems)}.", "Correct the file.")
     return strategy
 
 
@@ -87,7 +85,5 @@ def _problems(strategy: Strategy, module_name: str) -> Iterator[str]:
         yield "it has a wire_model, but no to_text that makes training text of it"
     if strategy.wire_model is not None and strategy.merge_structured is None:
         yield "it has a wire_model, but no merge_structured that joins the answers of several segments"
-    if strategy.wire_model is None and (
-        strategy.to_text or strategy.to_structured or strategy.merge_structured
-    ):
+    if strategy.wire_model is None and (strategy.to_text or strategy.to_structured or strategy.merge_structured):
         yield "it has functions for structured answers, but no wire_model"

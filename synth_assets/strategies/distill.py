@@ -6,12 +6,12 @@ from synth_assets.core.strategy import Strategy, TokenLimits
 STRATEGY = Strategy(
     name="distill",
     title="Distill",
-    description="The passage's key information, condensed to two or three dense paragraphs.",
-    source="Nemotron-CC (arXiv:2412.02595); token limits as NeMo Curator's nemotron_cc stages set them",
+    description="The key information of the passage, condensed to two or three dense paragraphs.",
+    source="Nemotron-CC (arXiv:2412.02595); token limits of NeMo Curator's nemotron_cc stages",
     instructions=(
         "You condense passages without losing what matters. "
-        "Write two or three dense paragraphs that keep the key facts, names, numbers, causes and terms of the "
-        "passage and leave out repetition and filler. "
+        "Write two or three dense paragraphs that keep the key facts, names, numbers, causes and terms of "
+        "the passage and leave out repetition and filler. "
         "State only what the passage says, in its language, and do not speak about the passage itself. "
         "Use no headings, lists or comments. "
         "Reply with the condensed text and nothing else."

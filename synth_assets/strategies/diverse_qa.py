@@ -1,15 +1,15 @@
 """Diverse question-answer pairs: yes/no, open-ended and multiple-choice, grounded in the passage.
 
-In: the stored schema (`DiverseQA`), the wire schema that constrains decoding (`WireDiverseQA`), the way from one
-to the other, and the training text. The wire schema has a list for each type and named choices, so that what
-grammars cannot express (choices only for multiple choice, the answer among them) is true by construction.
+In: the stored schema (`DiverseQA`), the wire schema that constrains decoding (`WireDiverseQA`), the way from
+one to the other, and the training text. The wire schema has a list for each type and named choices, so that
+what no grammar expresses (choices only for multiple choice, the answer among them) holds by construction.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, Field, model_validator
@@ -22,7 +22,8 @@ QuestionType = Literal["yes_no", "open_ended", "multiple_choice"]
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _CHOICE_LABEL = re.compile(r"^\(?[A-Da-d][).:]\s+")
-_YES_NO_START = re.compile(r"^(yes|no)\b[\s,.:;!–—-]*", re.IGNORECASE)
+_YES_OR_NO = re.compile(r"(?:yes|no)\b", re.IGNORECASE)
+_YES_OR_NO_REPEATED = re.compile(r"(yes|no)\s*[,.:;!–—-]+\s*", re.IGNORECASE)
 
 
 class QAPair(BaseModel):
@@ -42,7 +43,7 @@ class QAPair(BaseModel):
                 raise ValueError("at least 2 choices are needed, all different")
             if self.answer not in self.choices:
                 raise ValueError("the answer is none of the choices")
-        if self.question_type == "yes_no" and not _YES_NO_START.match(self.answer):
+        if self.question_type == "yes_no" and not _YES_OR_NO.match(self.answer):
             raise ValueError("the answer to a yes/no question begins with Yes or No")
         return self
 
@@ -54,17 +55,23 @@ class DiverseQA(BaseModel):
 
     @model_validator(mode="after")
     def _has_every_type(self) -> DiverseQA:
-        if missing := sorted({*get_args(QuestionType)} - {pair.question_type for pair in self.qa_pairs}):
-            raise ValueError(f"no valid pair of type {', '.join(missing)}")
+        _require_every_type(self.qa_pairs)
         return self
 
 
-# Bounds keep a weak model from rambling until it is cut. At their largest they make 1,800 characters of text
-# and 800 of JSON around it, which is under 598 tokens of English prose.
-_Question = Annotated[str, Field(min_length=8, max_length=130)]
-_Explanation = Annotated[str, Field(min_length=8, max_length=130)]
-_Answer = Annotated[str, Field(min_length=8, max_length=200)]
-_Choice = Annotated[str, Field(min_length=1, max_length=50)]
+def _require_every_type(pairs: Iterable[QAPair]) -> None:
+    """Raise ValueError that names the types of which there is no pair."""
+    if missing := sorted({*get_args(QuestionType)} - {pair.question_type for pair in pairs}):
+        raise ValueError(f"no valid pair of type {', '.join(missing)}")
+
+
+# Bounds keep a weak model from rambling until max_tokens cuts the JSON. What reaches its bound was cut there.
+_QUESTION_CHARS, _EXPLANATION_CHARS, _ANSWER_CHARS, _CHOICE_CHARS = 130, 130, 200, 50
+
+_Question = Annotated[str, Field(min_length=8, max_length=_QUESTION_CHARS)]
+_Explanation = Annotated[str, Field(min_length=8, max_length=_EXPLANATION_CHARS)]
+_Answer = Annotated[str, Field(min_length=8, max_length=_ANSWER_CHARS)]
+_Choice = Annotated[str, Field(min_length=1, max_length=_CHOICE_CHARS)]
 
 
 class WireYesNo(BaseModel):
@@ -107,6 +114,7 @@ def to_structured(wire: BaseModel) -> DiverseQA:
     pairs: dict[str, QAPair] = {}
     for pair in _valid_pairs(wire):
         pairs.setdefault(_same(pair.question), pair)
+    _require_every_type(pairs.values())
     return DiverseQA(qa_pairs=list(pairs.values()))
 
 
@@ -120,9 +128,7 @@ def to_text(structured: BaseModel, context: AnswerContext) -> str:
 
 def merge_structured(answers: list[BaseModel]) -> DiverseQA:
     """The pairs of all segments, in order."""
-    return DiverseQA(
-        qa_pairs=[pair for answer in answers if isinstance(answer, DiverseQA) for pair in answer.qa_pairs]
-    )
+    return DiverseQA(qa_pairs=[pair for answer in answers if isinstance(answer, DiverseQA) for pair in answer.qa_pairs])
 
 
 def _block(pair: QAPair) -> str:
@@ -133,15 +139,11 @@ def _block(pair: QAPair) -> str:
 
 def _valid_pairs(wire: WireDiverseQA) -> Iterator[QAPair]:
     for item in wire.yes_no:
-        start = _YES_NO_START.match(item.explanation)
-        contradicts = start is not None and start[1].casefold() != item.answer.casefold()
-        explanation = _whole_sentences(_YES_NO_START.sub("", item.explanation), 130)
-        question = _whole_question(item.question)
-        if question and not contradicts:
-            answer = f"{item.answer}. {explanation[:1].upper()}{explanation[1:]}".strip()
+        question, answer = _whole_question(item.question), _yes_no_answer(item)
+        if question and answer:
             yield QAPair(question=question, answer=answer, question_type="yes_no")
     for item in wire.open_ended:
-        question, answer = _whole_question(item.question), _whole_sentences(item.answer, 200)
+        question, answer = _whole_question(item.question), _whole_sentences(item.answer, _ANSWER_CHARS)
         if question and answer:
             yield QAPair(question=question, answer=answer, question_type="open_ended")
     for item in wire.multiple_choice:
@@ -151,31 +153,39 @@ def _valid_pairs(wire: WireDiverseQA) -> Iterator[QAPair]:
             yield QAPair(question=question, answer=answer, question_type="multiple_choice", choices=choices)
 
 
+def _yes_no_answer(item: WireYesNo) -> str:
+    """ "Yes. Because …"; "" where the explanation says the opposite of the answer."""
+    repeated = _YES_OR_NO_REPEATED.match(item.explanation)
+    if repeated and repeated[1].casefold() != item.answer.casefold():
+        return ""
+    explanation = _whole_sentences(item.explanation, _EXPLANATION_CHARS)
+    explanation = explanation[repeated.end() :] if repeated else explanation
+    return f"{item.answer}. {explanation[:1].upper()}{explanation[1:]}".strip()
+
+
 def _distinct_choices(item: WireMultipleChoice) -> tuple[str, list[str]]:
-    """The correct choice and all choices, each text once, the spelling of the correct one kept."""
-    letters = ("A", "B", "C", "D")
-    texts = [
-        _CHOICE_LABEL.sub("", text).strip()
-        for text in (item.choice_a, item.choice_b, item.choice_c, item.choice_d)
-    ]
-    answer = texts[letters.index(item.correct)]
+    """The correct choice, "" if it was cut, and all whole choices, each once, as the correct one is spelt."""
+    named = {"A": item.choice_a, "B": item.choice_b, "C": item.choice_c, "D": item.choice_d}
+    whole = {letter: "" if len(text) >= _CHOICE_CHARS else text for letter, text in named.items()}
+    texts = {letter: _CHOICE_LABEL.sub("", text).strip() for letter, text in whole.items()}
+    answer = texts[item.correct]
     distinct: dict[str, str] = {}
-    for text in texts:
+    for text in texts.values():
         if text:
             distinct.setdefault(_same(text), answer if _same(text) == _same(answer) else text)
     return answer, list(distinct.values())
 
 
 def _whole_question(question: str) -> str:
-    """The question up to its question mark; "" when it has none: then the length bound cut it, or it is none."""
+    """The question up to its question mark; "" when it has none: then it was cut, or is no question."""
     question = " ".join(question.split())
-    return question[: max((question.rfind(mark) for mark in "?？؟"), default=-1) + 1]
+    return question[: max(question.rfind(mark) for mark in "?？؟") + 1]
 
 
 def _whole_sentences(text: str, bound: int) -> str:
     """Text without the sentence that the length bound cut, if it did."""
-    text = " ".join(text.split())
-    return text if len(text) < bound else text[: max(sentence_ends(text), default=0)]
+    kept = text if len(text) < bound else text[: max(sentence_ends(text), default=0)]
+    return " ".join(kept.split())
 
 
 def _same(text: str) -> str:
@@ -185,16 +195,16 @@ def _same(text: str) -> str:
 STRATEGY = Strategy(
     name="diverse_qa",
     title="Diverse QA",
-    description="Yes/no, open-ended and multiple-choice questions that the passage answers, with their answers.",
-    source="Nemotron-CC (arXiv:2412.02595); token limits as NeMo Curator's nemotron_cc stages set them",
+    description="Yes/no, open-ended and multiple-choice questions on the passage, with their answers.",
+    source="Nemotron-CC (arXiv:2412.02595); token limits of NeMo Curator's nemotron_cc stages",
     instructions=(
         "You write questions and answers that test whether a reader has understood a passage. "
         "Every answer must follow from the passage alone, but each question must make sense without it: name "
         'what it is about and never say "the passage". '
         "Ask about different facts, in the passage's language. "
         "Write as JSON one or two yes/no questions with a short explanation, one or two open-ended questions "
-        "answered in one or two sentences, and one or two multiple-choice questions with four short, different "
-        "choices of which exactly one is correct. "
+        "answered in one or two sentences, and one or two multiple-choice questions with four short, "
+        "different choices of which exactly one is correct. "
         "Reply with the JSON and nothing else."
     ),
     request="Write questions and answers on the passage below.\n\nTitle: {title}\n\nPassage:\n{segment}",

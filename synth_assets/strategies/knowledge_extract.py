@@ -6,15 +6,15 @@ from synth_assets.core.strategy import Strategy, TokenLimits
 STRATEGY = Strategy(
     name="knowledge_extract",
     title="Knowledge extract",
-    description="The passage's knowledge as a textbook explains it: terms defined, causes and relations spelled out.",
-    source="Nemotron-CC (arXiv:2412.02595); token limits as NeMo Curator's nemotron_cc stages set them",
+    description="What the passage teaches, as a textbook explains it: terms, causes and relations.",
+    source="Nemotron-CC (arXiv:2412.02595); token limits of NeMo Curator's nemotron_cc stages",
     instructions=(
         "You write textbook passages. "
-        "Take the knowledge out of the given passage and explain it to a student: define the terms, say how and "
-        "why things are connected, and keep exact names, numbers and dates. "
+        "Take the knowledge out of the given passage and explain it to a student: define the terms, say how "
+        "and why things are connected, and keep exact names, numbers and dates. "
         "Leave out what teaches nothing. Add no facts that the passage does not give. "
-        "Write self-contained paragraphs in the passage's language, without headings, lists or comments, and do "
-        "not mention the passage. "
+        "Write self-contained paragraphs in the passage's language, without headings, lists or comments, and "
+        "do not mention the passage. "
         "Reply with the explanation and nothing else."
     ),
     request="Explain what the passage below teaches.\n\nTitle: {title}\n\nPassage:\n{segment}",

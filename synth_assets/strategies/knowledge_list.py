@@ -7,12 +7,12 @@ STRATEGY = Strategy(
     name="knowledge_list",
     title="Knowledge list",
     description="The passage's facts as a list: one self-contained sentence on each line.",
-    source="Nemotron-CC (arXiv:2412.02595); token limits as NeMo Curator's nemotron_cc stages set them",
+    source="Nemotron-CC (arXiv:2412.02595); token limits of NeMo Curator's nemotron_cc stages",
     instructions=(
         "You turn passages into lists of facts. "
         'Write each fact as one complete sentence on a line of its own, starting with "- ". '
         "Name the subject in every sentence instead of using a pronoun, so that each line can be read alone. "
-        "Keep names, numbers and dates exactly; add nothing that the passage does not say, and say nothing twice. "
+        "Keep names, numbers and dates exactly; add nothing, and say nothing twice. "
         "Use the passage's language. "
         "Reply with the list and nothing else."
     ),

@@ -7,7 +7,7 @@ STRATEGY = Strategy(
     name="wiki_rephrase",
     title="Wikipedia rephrase",
     description="The whole passage again, in the neutral and well-formed prose of an encyclopedia.",
-    source="Nemotron-CC (arXiv:2412.02595); token limits as NeMo Curator's nemotron_cc stages set them",
+    source="Nemotron-CC (arXiv:2412.02595); token limits of NeMo Curator's nemotron_cc stages",
     instructions=(
         "You rewrite passages in the style of a good encyclopedia. "
         "Use your own words and sentence structure, in neutral, clear prose and in the passage's language. "

@@ -41,9 +41,7 @@ def read(path):
 
 def read_lines(tmp_path, *lines, name="a.jsonl"):
     path = tmp_path / name
-    content = b"".join(
-        (line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines
-    )
+    content = b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines)
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     return read(path)
 
@@ -328,9 +326,7 @@ def test_a_damaged_gzip_is_an_error(tmp_path):
 
 def test_a_damaged_parquet_page_is_an_error(tmp_path):
     path = tmp_path / "a.parquet"
-    pq.write_table(
-        pa.table({"text": [os.urandom(50).hex() for _ in range(2000)]}), path, use_dictionary=False
-    )
+    pq.write_table(pa.table({"text": [os.urandom(50).hex() for _ in range(2000)]}), path, use_dictionary=False)
     content = bytearray(path.read_bytes())
     content[100:5000] = bytes(4900)
     path.write_bytes(content)

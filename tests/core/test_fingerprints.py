@@ -148,9 +148,7 @@ def test_a_value_that_has_no_canonical_form_is_refused():
 
 def test_the_hash_is_the_same_on_every_machine_and_day():
     """A literal: if this changes, every asset of every user becomes stale."""
-    assert (
-        hash_of([{"a": "é", "b": [1, None, 0.5]}, {"a": "x", "b": []}]) == "444ebfdbd257accd534b13f88bca727c"
-    )
+    assert hash_of([{"a": "é", "b": [1, None, 0.5]}, {"a": "x", "b": []}]) == "444ebfdbd257accd534b13f88bca727c"
 
 
 # --- request keys
@@ -198,9 +196,7 @@ def test_a_key_is_stable_and_does_not_depend_on_how_equal_values_are_written():
 @untimed
 @given(st.lists(st.tuples(st.sampled_from(["system", "user"]), st.text(max_size=5)), max_size=3), st.data())
 def test_keys_of_different_messages_differ(pairs, data):
-    others = data.draw(
-        st.lists(st.tuples(st.sampled_from(["system", "user"]), st.text(max_size=5)), max_size=3)
-    )
+    others = data.draw(st.lists(st.tuples(st.sampled_from(["system", "user"]), st.text(max_size=5)), max_size=3))
     keys = [
         request_key(**{**BASE_CALL, "messages": [ChatMessage(role, text) for role, text in some]})
         for some in (pairs, others)
@@ -334,9 +330,7 @@ def test_comments_docstrings_annotations_and_formatting_do_not_count(make_module
 )
 def test_a_change_reaches_what_uses_it_and_nothing_else(make_module, old, new, changed):
     before = {name: code_fingerprint(part) for name, part in parts(make_module(PLAIN)).items()}
-    after = {
-        name: code_fingerprint(part) for name, part in parts(make_module(PLAIN.replace(old, new))).items()
-    }
+    after = {name: code_fingerprint(part) for name, part in parts(make_module(PLAIN.replace(old, new))).items()}
     assert {name for name in before if before[name] != after[name]} == changed
 
 
@@ -390,9 +384,7 @@ def test_names_are_followed_into_other_modules_of_the_package(make_module):
 
 
 def test_a_cycle_of_functions_ends(make_module):
-    module = make_module(
-        "def even(n):\n    return n == 0 or odd(n - 1)\n\ndef odd(n):\n    return n and even(n - 1)\n"
-    )
+    module = make_module("def even(n):\n    return n == 0 or odd(n - 1)\n\ndef odd(n):\n    return n and even(n - 1)\n")
     assert code_fingerprint(module.even) != code_fingerprint(module.odd)
 
 

@@ -1,0 +1,103 @@
+"""Two questions that the bill leads to: dense or mixture of experts, and what a larger corpus would cost.
+
+In: the bill's totals put to `core.scaling`. Out: the bill itself (`data.cost`), the arithmetic (`core`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from resources.errors import SynthError
+from resources.inference import ServedModel
+from synth_assets.core.cost import CostEstimate
+from synth_assets.core.costing import cost_model
+from synth_assets.core.hardware import Hardware
+from synth_assets.core.scaling import (
+    ModelComparison,
+    ScalingRow,
+    compare_dense_and_moe,
+    conclusion,
+    scaling_table,
+)
+from synth_assets.reporting.chart_style import Row
+
+
+@dataclass(frozen=True)
+class CostOutlook:
+    """What follows from the bill on that hardware; where `problem` says why not, the tables are empty."""
+
+    hardware: str
+    architecture: str = ""
+    warning: str = ""
+    usd_per_gpu_hour: float = 0.0
+    comparison: Sequence[ModelComparison] = ()
+    conclusion: str = ""
+    scaling: Sequence[ScalingRow] = ()
+    problem: str = ""
+
+
+def cost_outlook(bill: Sequence[Row], documents: int, hardware_name: str) -> CostOutlook:
+    """Comparison and scaling of the bill's total (rows of `reports.cost`, one of them `total`)."""
+    total = next((row for row in bill if row["strategy"] == "total"), None)
+    if total is None or not (total["requests"] or total["estimated_requests"]):
+        return CostOutlook(hardware_name, problem="Nothing has been bought or estimated yet.")
+    base = _bill(total, "" if total["requests"] else "estimated_")
+    model = cost_model(ServedModel(_main_model(bill)))
+    try:
+        hardware = Hardware.parse(hardware_name, _paid_usd_per_gpu_hour(base))
+        comparison = compare_dense_and_moe(hardware, base.requests, base.prompt_tokens, base.completion_tokens)
+        scaling = scaling_table(base, documents, model.architecture, hardware)
+    except SynthError as error:
+        return CostOutlook(hardware_name, problem=str(error))
+    return CostOutlook(
+        hardware=hardware.name,
+        architecture=model.architecture.name,
+        warning=model.warning,
+        usd_per_gpu_hour=hardware.usd_per_gpu_hour,
+        comparison=comparison,
+        conclusion=conclusion(comparison),
+        scaling=scaling,
+    )
+
+
+def scaling_points(outlook: CostOutlook) -> list[dict[str, Any]]:
+    """The scaling table as rows for its chart."""
+    return [
+        {
+            "factor": row.factor,
+            "documents": row.documents,
+            "cost_usd": row.estimate.cost_usd,
+            "gpu_hours": row.estimate.gpu_hours,
+        }
+        for row in outlook.scaling
+    ]
+
+
+def _bill(row: Row, prefix: str) -> CostEstimate:
+    def figure(name: str) -> Any:
+        return row[f"{prefix}{name}"] or 0
+
+    return CostEstimate(
+        requests=figure("requests"),
+        prompt_tokens=figure("prompt_tokens"),
+        completion_tokens=figure("completion_tokens"),
+        flops=figure("flops"),
+        gpu_hours=figure("gpu_hours"),
+        cost_usd=figure("cost_usd"),
+    )
+
+
+def _paid_usd_per_gpu_hour(base: CostEstimate) -> float | None:
+    """The price that the bill was made with, which a setting may have changed; None means the catalogue's."""
+    return base.cost_usd / base.gpu_hours if base.gpu_hours else None
+
+
+def _main_model(bill: Sequence[Row]) -> str:
+    """The model that most requests went to."""
+    requests: dict[str, int] = {}
+    for row in bill:
+        if row["strategy"] != "total" and row["model"]:
+            requests[row["model"]] = requests.get(row["model"], 0) + (row["requests"] or 0)
+    return max(requests, key=lambda name: requests[name], default="unknown")

@@ -1,0 +1,54 @@
+"""Charts in an HTML page: each chart's specification as inert JSON, the drawing code once, nothing from the network.
+
+In: escaping, the script bundle, the content security policy. Out: the charts (`charts`) and the page (`page`).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import vl_convert
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
+from synth_assets.reporting.chart_style import Chart, vegalite_version
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One chart of the page: `spec` is JSON that may stand inside a script element."""
+
+    id: str
+    description: str
+    height: int
+    spec: Markup
+
+
+def figure(figure_id: str, chart: Chart) -> Figure:
+    """The chart as wide as its place in the page. No text in it can end the script element it stands in."""
+    spec = chart.to_dict()
+    spec |= {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
+    # NaN is no JSON, and a browser would refuse the whole chart.
+    json.dumps(spec, allow_nan=False)
+    return Figure(figure_id, spec["description"], spec["height"], htmlsafe_json_dumps(spec))
+
+
+@cache
+def drawing_code() -> Markup:
+    """Vega, Vega-Lite and Vega-Embed in one script, for all charts of the page (0.9 MB)."""
+    script = vl_convert.javascript_bundle(None, vl_version=vegalite_version())
+    if "</script" in script.lower():
+        raise ValueError("The bundled Vega script would end the script element that it stands in.")
+    return Markup(script)  # noqa: S704 - it comes with the installed package, no user's text is in it
+
+
+def content_security_policy(scripts: Sequence[str]) -> str:
+    """Only these scripts run, and nothing is fetched: not even from a text that would slip through the escaping."""
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts)
+    sources = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return f"default-src 'none'; script-src {sources}; style-src 'unsafe-inline'; img-src data:"
