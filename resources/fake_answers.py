@@ -133,7 +133,7 @@ def _count(text: str) -> int:
     return sum(1 for _ in _TOKEN.finditer(text))
 
 
-_UNSUPPORTED = ("pattern", "multipleOf", "uniqueItems", "not", "if", "patternProperties", "minProperties")
+_UNSUPPORTED = ("multipleOf", "uniqueItems", "not", "if", "patternProperties", "minProperties")
 
 
 class _SchemaSampler:
@@ -197,6 +197,16 @@ class _SchemaSampler:
         return fixed + [self.sample(node["items"], name, place) for place in range(len(fixed), size)]
 
     def _string(self, node: Mapping[str, Any], name: str) -> str:
+        pattern = node.get("pattern")
+        if pattern is None:
+            return self._prose(node, name)
+        for ending in ("", ".", "?", "!"):
+            text = self._prose(node, name).rstrip(".?!") + ending
+            if re.search(pattern, text):
+                return text
+        raise ValueError(f"The fake model finds no text for the schema pattern {pattern!r}.")
+
+    def _prose(self, node: Mapping[str, Any], name: str) -> str:
         low, high = node.get("minLength", 0), node.get("maxLength", 10_000)
         start = self._rng.randrange(len(self._words))
         target = max(low, min(high, self._rng.randint(30, 90)))

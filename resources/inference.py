@@ -13,7 +13,9 @@ from typing import Literal, Protocol
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "context_overflow", "unknown"]
 """As the server says it; `context_overflow` is ours: the server refused the request for good because it is too long."""
 
-ErrorKind = Literal["context_overflow", "bad_request", "rate_limited", "timeout", "unreachable", "server_error", "malformed"]
+ErrorKind = Literal[
+    "context_overflow", "bad_request", "rate_limited", "timeout", "unreachable", "server_error", "malformed"
+]
 """Why a request has no answer. `context_overflow` is final for that request; every other kind may pass."""
 
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from typing import Any
 
 import click
 
 from resources.errors import ServerError, SettingError, SynthError
+
+# Partitioned backfills in one run are "beta" in Dagster 1.13; a user of this command can do nothing about it.
+warnings.filterwarnings("ignore", message=".*currently in (beta|preview)")
 
 
 class _Group(click.Group):
@@ -31,7 +35,7 @@ class _Group(click.Group):
 
 
 def _fail(error: SynthError, code: int) -> None:
-    click.echo(f"{type(error).__name__.removesuffix('Error')}: {error}", err=True)
+    click.echo(f"Error: {error}", err=True)
     if isinstance(error, ServerError):
         click.echo("`synth serve` starts a server; `synth status` shows what is kept.", err=True)
     sys.exit(code)

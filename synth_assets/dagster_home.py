@@ -13,9 +13,9 @@ DAGSTER_YAML = """\
 # for several machines see deploy/.
 telemetry:
   enabled: false
-run_queue:
-  max_concurrent_runs: 4
 concurrency:
+  runs:
+    max_concurrent_runs: 4
   pools:
     default_limit: 1
 run_monitoring:

@@ -84,7 +84,7 @@ def judge_scores(
         return tabulate_judgements(planner.judgements(curator_file), ledger, model)
 
     yield from materialize_partitions(
-        context, JUDGE_TABLE, lake, roots, stream, drop_strategy=JUDGE_NAME, has_drops=True
+        context, JUDGE_TABLE, lake, roots, stream, JUDGE_NAME, True, purchases.judge.report.failures
     )
 
 

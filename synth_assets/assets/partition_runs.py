@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from resources.duckdb_io_manager import TableUpdate
 from resources.errors import SynthError
+from resources.inference import Completion
 from resources.lake import Lake, Replacement
 from synth_assets.assets.keys import table_key
 from synth_assets.assets.versions import (
@@ -79,9 +80,11 @@ def materialize_partitions(
     stream: Callable[[str], Iterable[Item]],
     drop_strategy: str | None = None,
     has_drops: bool = False,
+    failures: Mapping[str, Completion] | None = None,
 ) -> Iterator[Event]:
     """Materialize each partition of the run from `stream(partition)`, replacing its rows and drops in one transaction.
 
+    `failures` are the requests that failed in this run, to name the cause of documents without an answer.
     With several partitions, each is written by itself and followed, at the end, by a materialization of its own.
     """
     versions = Versions(context.instance, context.job_def.asset_layer.asset_graph, roots)
@@ -98,7 +101,7 @@ def materialize_partitions(
             update = _update(spec, partition, stream(partition), result, drop_strategy, has_drops)
             lake.replace([Replacement(spec.name, update.rows, {PARTITION_COLUMN: partition}), *update.also])
             if result.unanswered:
-                raise _unanswered_error(result.unanswered)
+                raise _unanswered_error(result.unanswered, failures or {})
         except SynthError as error:
             failed[partition] = str(error)
             yield dg.AssetObservation(
@@ -182,10 +185,13 @@ def _drop_batches(result: PartitionResult) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_pylist(rows, schema=DROPS.schema)
 
 
-def _unanswered_error(unanswered: list[Unanswered]) -> SynthError:
-    calls = sum(len(document.request_keys) for document in unanswered)
+def _unanswered_error(unanswered: list[Unanswered], failures: Mapping[str, Completion]) -> SynthError:
+    keys = [key for document in unanswered for key in document.request_keys]
+    reasons = Counter(failures[key].error_kind for key in keys if key in failures)
+    causes = ", ".join(f"{count} {kind}" for kind, count in reasons.most_common()) or "not asked in this run"
+    first = next((f" First: {failures[key].error}" for key in keys if key in failures), "")
     return SynthError(
-        f"{calls} calls for {len(unanswered)} documents have no answer.",
+        f"{len(keys)} calls for {len(unanswered)} documents have no answer ({causes}).{first}",
         "What was answered is kept; `synth run` asks only for the rest.",
     )
 

@@ -138,7 +138,7 @@ def build_rephrased_asset(strategy: Strategy) -> dg.AssetsDefinition:
             return tabulate(documents, planner, ledger, rephraser.tokenizer(), fingerprint)
 
         yield from materialize_partitions(
-            context, spec, lake, roots, stream, drop_strategy=strategy.name, has_drops=True
+            context, spec, lake, roots, stream, strategy.name, True, purchases.rephrase.report.failures
         )
 
     return rephrased_asset

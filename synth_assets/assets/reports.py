@@ -25,6 +25,7 @@ from synth_assets.core.quality import JUDGE_DIMENSIONS, rank_correlations, summa
 from synth_assets.core.tables import COST, QUALITY
 from synth_assets.core.tables import JUDGE_SCORES as JUDGE_TABLE
 from synth_assets.core.tables import PERPLEXITY as PERPLEXITY_TABLE
+from synth_assets.reporting.chart_style import markdown_image
 from synth_assets.reporting.charts import cost_chart, perplexity_judge_chart
 from synth_assets.reporting.page import write_report
 from synth_assets.reporting.quality_data import pairings

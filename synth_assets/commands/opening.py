@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -46,7 +45,5 @@ class Opened:
 
 def open_project() -> Opened:
     """Read the settings and put the project together; raises SettingError before anything else happens."""
-    warnings.filterwarnings("ignore", category=dg.BetaWarning)
-    warnings.filterwarnings("ignore", category=dg.PreviewWarning)
     logging.getLogger("dagster").setLevel(logging.ERROR)
     return Opened(build_project(Settings.from_environment()))

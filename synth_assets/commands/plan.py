@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -62,7 +63,7 @@ def _print(report: dict[str, Any]) -> None:
     if not stale:
         console.print("Nothing is stale.")
     else:
-        table = Table("stale asset", "reason", "partitions")
+        table = Table("stale asset", "reason", "partitions", box=SIMPLE)
         for (asset, reason), count in stale.items():
             table.add_row(asset, reason, str(count))
         console.print(table)
@@ -70,8 +71,7 @@ def _print(report: dict[str, Any]) -> None:
 
 
 def _print_bill(console: Console, report: dict[str, Any]) -> None:
-    table = Table("strategy", "documents", "to generate", "in ledger", "prompt tokens", "completion tokens", "FLOPs",
-                  "GPU-hours", "cost")  # fmt: skip
+    table = Table("strategy", "docs", "calls", "ledger", "prompt", "completion", "FLOPs", "GPU-h", "USD", box=SIMPLE)
     for name, row in [*report["strategies"].items(), ("total", report["total"])]:
         table.add_row(
             name,
@@ -81,11 +81,13 @@ def _print_bill(console: Console, report: dict[str, Any]) -> None:
             f"{row['prompt_tokens']:,}",
             f"{row['completion_tokens']:,}",
             f"{row['flops']:.2e}",
-            f"{row['gpu_hours']:.4f}",
-            f"${row['cost_usd']:.4f}",
+            f"{row['gpu_hours']:.3g}",
+            f"{row['cost_usd']:.2f}" if row["cost_usd"] >= 1 else f"{row['cost_usd']:.2g}",
         )
     console.print(table)
     model = report["model"] or "no model known yet: `synth serve` starts one"
-    console.print(f"Model: {model}. Tokens by {report['tokenizer']}. Hardware: {report['hardware']}.", highlight=False)
+    console.print(
+        f"Model: {model}. Tokens counted by {report['tokenizer']}. Hardware: {report['hardware']}.", highlight=False
+    )
     if report["warning"]:
         Console(stderr=True).print(report["warning"], markup=False, highlight=False)

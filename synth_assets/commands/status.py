@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import dagster as dg
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -28,7 +29,7 @@ def status_command(as_json: bool) -> None:
     if as_json:
         emit(report)
         return
-    table = Table("asset", "partitions", "materialized", "stale", "failed")
+    table = Table("asset", "partitions", "materialized", "stale", "failed", box=SIMPLE)
     for name, row in report["assets"].items():
         table.add_row(name, *(str(row[column]) for column in ("partitions", "materialized", "stale", "failed")))
     console = Console()

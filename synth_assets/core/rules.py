@@ -21,13 +21,15 @@ _THINKING_START = re.compile(r"\s*<think(?:ing)?>", re.IGNORECASE)
 _THINKING_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _FENCE = re.compile(r"^[ \t]*+(?:`{3,}+|~{3,}+)[^\n`]*+(?:\n|\Z)", re.MULTILINE)
 _QUOTES = (('"', '"'), ("“", "”"), ("«", "»"), ("„", "“"))
-_LIST_MARKER = re.compile(r"\s*+(?:(?:[-*•‣◦▪–—+]|\(?\d{1,3}[.)]|\(?[a-z]\))[ \t]++)+", re.IGNORECASE)
+_LIST_MARKER = re.compile(r"\A\s*+(?:(?:[-*•‣◦▪–—+]|\(?\d{1,3}[.)]|\(?[a-z]\))[ \t]++)+", re.IGNORECASE)
 
 _GREETING = re.compile(
     r"\s*(?:sure(?: thing)?|certainly|of course|absolutely|okay|great|no problem)"
     r"(?:!+|[,.](?=\s*(?:here|below)\b)|[,.][ \t]*(?=\n))\s*",
     re.IGNORECASE,
 )
+# The labels of the prompt, which a weak model repeats before it starts, at times under a title of its own.
+_PROMPT_ECHO = re.compile(r"\s*+(?:[^\n]{1,120}\n\s*+){0,2}?title:[^\n]{0,300}\n\s*+(?:passage|text):", re.IGNORECASE)
 _ANNOUNCES = re.compile(
     r"(?:here(?:['’]s| is| are)|below (?:is|are)|the following (?:is|are)|i(?:['’]ve| have) \w+)\b",
     re.IGNORECASE,
@@ -48,7 +50,8 @@ _CLOSING = re.compile(
     r"|is there anything else|would you like (?:me|more|any)|do you (?:want|need) (?:me|any)"
     r"|if you (?:have any|need any|need more|would like)|if you['’]d like"
     r"|(?:please )?note:? (?:that )?(?:i|this (?:is a )?(?:re-?|para|summar)\w+|the (?:re-?|para)\w+)"
-    r"|this (?:re-?phrased|re-?written|re-?worded|paraphrased))\b",
+    r"|this (?:re-?phrased|re-?written|re-?worded|paraphrased)"
+    r"|(?:the author|the passage|the text|i) (?:has |have |was |is )(?:been )?(?:re-?phras|re-?writ|paraphras)\w+)\b",
     re.IGNORECASE,
 )
 _MARKUP = '*_#>()[]"“” \t'
@@ -76,8 +79,8 @@ def strip_thinking(answer: str, context: AnswerContext) -> str:
 def strip_opening(answer: str, context: AnswerContext) -> str:
     """An announcement at the start: "Sure!", "Here is a rephrased version …:", "Paraphrased text:"."""
     answer = answer.strip()
-    if greeting := _GREETING.match(answer):
-        return answer[greeting.end() :] or answer
+    if start := _GREETING.match(answer) or _PROMPT_ECHO.match(answer):
+        return answer[start.end() :].strip() or answer
     line, _, below = answer.partition("\n")
     whole_line = line.strip(_MARKUP)
     if whole_line.endswith(":") or ":" not in line:

@@ -19,7 +19,7 @@ from resources.inference import ChatMessage, SamplingParams
 
 @dataclass(frozen=True)
 class TokenLimits:
-    """Token budgets, counted with the served model's tokenizer (Nemotron-CC, arXiv:2412.02595, as NeMo Curator sets them)."""
+    """Token budgets by the served model's tokenizer (Nemotron-CC, arXiv:2412.02595, as NeMo Curator sets them)."""
 
     min_document_tokens: int
     """A shorter document is dropped as `too_short` before any call."""
@@ -72,7 +72,7 @@ class Strategy:
     on_truncation: Literal["trim", "drop"] = "trim"
     """An answer cut by max_tokens: cut back to its last whole sentence or line, or dropped as `truncated`."""
     is_segment_independent: bool = False
-    """True: a document keeps its other segments when one gives nothing. False: it is dropped, never joined over a gap."""
+    """True: a document keeps its other segments when one gives nothing. False: it is dropped, not joined over a gap."""
     separator: str = "\n\n"
     """Between the texts of consecutive segments."""
     wire_model: type[BaseModel] | None = None

@@ -140,7 +140,7 @@ MERGED_DOCUMENTS = TableSpec(
 
 def multistrategy(strategies: tuple[str, ...]) -> TableSpec:
     """The wide form, as the notebook exports it: one seed document, and a column for each strategy."""
-    columns = dict(document_id=_S, curator_file=_S, title=_S, url=_S, text=_S, **{name: _S for name in strategies})
+    columns = dict(document_id=_S, curator_file=_S, title=_S, url=_S, text=_S, **dict.fromkeys(strategies, _S))
     return TableSpec(
         "merged.multistrategy",
         _schema(**columns),
@@ -268,7 +268,7 @@ DROPS = TableSpec(
 )
 
 DROP_REASONS = frozenset(
-    "unreadable_row missing_text duplicate not_a_candidate context_overflow truncated empty refused invalid_schema "
-    "too_short too_long low_quality near_duplicate contaminated".split()
+    {"unreadable_row", "missing_text", "duplicate", "not_a_candidate", "context_overflow", "truncated", "empty"}
+    | {"refused", "invalid_schema", "too_short", "too_long", "low_quality", "near_duplicate", "contaminated"}
 )
 """Every value that `ledger.drops.reason` can have."""

@@ -124,8 +124,11 @@ class StaleRunner:
     def _is_blocked(self, versions: Versions, item: StalePartition, bad: Collection[AssetPartition]) -> bool:
         """Whether a parent failed in this pass; what reduces over all partitions goes on with those there are."""
         for parent, partitions in versions.parents(item.asset, item.partition):
-            is_reduced = item.partition is None and self._graph.get(parent).partitions_def is not None
-            if not is_reduced and any((parent, partition) in bad for partition in partitions):
+            if item.partition is None and self._graph.get(parent).partitions_def is not None:
+                has_failed = any(key == parent for key, _ in bad) and not partitions
+            else:
+                has_failed = any((parent, partition) in bad for partition in partitions)
+            if has_failed:
                 return True
         return False
 

@@ -76,7 +76,7 @@ def styled(chart: Chart, description: str, height: int) -> Chart:
             labelOverlap=True,
         )
         # From the right edge leftwards, a long model name stays inside a chart as narrow as a phone.
-        .configure_axisX(titleAnchor="end")
+        .configure_axisX(titleAnchor="end", labelFlush=True)
         .configure_legend(
             orient="top",
             direction="horizontal",

@@ -41,7 +41,8 @@ def figure(figure_id: str, chart: Chart) -> Figure:
 @cache
 def drawing_code() -> Markup:
     """Vega, Vega-Lite and Vega-Embed in one script, for all charts of the page (0.9 MB)."""
-    script = vl_convert.javascript_bundle(None, vl_version=vegalite_version())
+    # Its type stub says that the snippet is required, its documentation that it is not.
+    script = vl_convert.javascript_bundle(vl_version=vegalite_version())  # pyright: ignore[reportCallIssue]
     if "</script" in script.lower():
         raise ValueError("The bundled Vega script would end the script element that it stands in.")
     return Markup(script)  # noqa: S704 - it comes with the installed package, no user's text is in it

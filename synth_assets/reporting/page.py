@@ -17,6 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from resources.lake import Lake
+from synth_assets.core.quality import GOOD_MEAN_SCORE
 from synth_assets.reporting import charts, cost_data, data, figures, quality_data
 from synth_assets.reporting.embedding import Figure, content_security_policy, drawing_code, figure
 
@@ -64,7 +65,7 @@ def page_content(lake: Lake, hardware_name: str, versions: Mapping[str, str]) ->
         "judgements": quality_data.judgements(lake),
         "criteria": charts.CRITERIA,
         "pairings": quality_data.pairings(lake),
-        "good_score": quality_data.GOOD_SCORE,
+        "good_score": GOOD_MEAN_SCORE,
         "drops": data.drops(lake),
         "bill": bill,
         "outlook": outlook,

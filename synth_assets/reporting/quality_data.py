@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from resources.lake import Lake
+from synth_assets.core.quality import GOOD_MEAN_SCORE, SURPRISING_QUANTILE
 from synth_assets.core.tables import JUDGE_SCORES, MERGED_DOCUMENTS, PERPLEXITY, QUALITY
 from synth_assets.reporting.data import DETAIL_CHARS, TEXT_CHARS, Rows
 
 DOTS_PER_STRATEGY = 80
-SURPRISING_QUANTILE = 0.75
-GOOD_SCORE = 4.0
 
 _USABLE = "perplexity > 0 AND isfinite(perplexity)"
 _MEAN_SCORE = "(judged.coherence + judged.faithfulness + judged.information_density) / 3"
@@ -164,7 +163,7 @@ def _pairing(lake: Lake, reference_model: str, judge_model: str, sample_count: i
         FROM scored WHERE reference_model = ? AND judge_model = ? AND perplexity >= ? AND mean_score >= ?
         QUALIFY row_number() OVER (PARTITION BY strategy ORDER BY mean_score DESC, perplexity DESC, merged_id) <= 2
         ORDER BY mean_score DESC, perplexity DESC, merged_id LIMIT ?""",
-        [TEXT_CHARS, DETAIL_CHARS, *pair, threshold, GOOD_SCORE, sample_count],
+        [TEXT_CHARS, DETAIL_CHARS, *pair, threshold, GOOD_MEAN_SCORE, sample_count],
     )
     count = surprising[0]["surprising_count"] if surprising else 0
     return Pairing(reference_model, judge_model, documents, means, threshold, surprising, count)

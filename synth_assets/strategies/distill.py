@@ -9,14 +9,13 @@ STRATEGY = Strategy(
     description="The key information of the passage, condensed to two or three dense paragraphs.",
     source="Nemotron-CC (arXiv:2412.02595); token limits of NeMo Curator's nemotron_cc stages",
     instructions=(
-        "You condense passages without losing what matters. "
-        "Write two or three dense paragraphs that keep the key facts, names, numbers, causes and terms of "
-        "the passage and leave out repetition and filler. "
-        "State only what the passage says, in its language, and do not speak about the passage itself. "
+        "Condense the text that the user gives to two or three dense paragraphs. "
+        "Keep its key facts, names, numbers, causes and terms; leave out repetition and filler; add nothing. "
+        "Write about the subject, never about the text, in the language of the text. "
         "Use no headings, lists or comments. "
         "Reply with the condensed text and nothing else."
     ),
-    request="Condense the passage below.\n\nTitle: {title}\n\nPassage:\n{segment}",
+    request="Condense this text.\n\nTitle: {title}\n\nText:\n{segment}",
     sampling_temperature=0.5,
     sampling_top_p=0.9,
     limits=TokenLimits(

@@ -65,12 +65,17 @@ def _require_every_type(pairs: Iterable[QAPair]) -> None:
         raise ValueError(f"no valid pair of type {', '.join(missing)}")
 
 
-# Bounds keep a weak model from rambling until max_tokens cuts the JSON. What reaches its bound was cut there.
+# Bounds keep a weak model from rambling until max_tokens cuts the JSON; what reaches its bound was cut there.
+# Patterns make a question end in a question mark and an answer in a full stop. They carry the bounds themselves,
+# as vLLM's grammars take no maxLength beside a pattern, and leave out what a JSON string must escape.
 _QUESTION_CHARS, _EXPLANATION_CHARS, _ANSWER_CHARS, _CHOICE_CHARS = 130, 130, 200, 50
 
-_Question = Annotated[str, Field(min_length=8, max_length=_QUESTION_CHARS)]
-_Explanation = Annotated[str, Field(min_length=8, max_length=_EXPLANATION_CHARS)]
-_Answer = Annotated[str, Field(min_length=8, max_length=_ANSWER_CHARS)]
+_CHARACTER = r'[^"\\\x00-\x1f]'
+_END = "[.!。]"
+
+_Question = Annotated[str, Field(pattern=rf"^{_CHARACTER}{{8,{_QUESTION_CHARS - 1}}}[?？؟]$")]
+_Explanation = Annotated[str, Field(pattern=rf"^{_CHARACTER}{{8,{_EXPLANATION_CHARS - 1}}}{_END}$")]
+_Answer = Annotated[str, Field(pattern=rf"^{_CHARACTER}{{8,{_ANSWER_CHARS - 1}}}{_END}$")]
 _Choice = Annotated[str, Field(min_length=1, max_length=_CHOICE_CHARS)]
 
 
@@ -109,11 +114,11 @@ class WireDiverseQA(BaseModel):
 
 
 def to_structured(wire: BaseModel) -> DiverseQA:
-    """The valid pairs of a wire answer, each question once; ValueError when a type has none."""
+    """The valid pairs of a wire answer, each question once a type; ValueError when a type has none."""
     assert isinstance(wire, WireDiverseQA)
-    pairs: dict[str, QAPair] = {}
+    pairs: dict[tuple[str, str], QAPair] = {}
     for pair in _valid_pairs(wire):
-        pairs.setdefault(_same(pair.question), pair)
+        pairs.setdefault((pair.question_type, _same(pair.question)), pair)
     _require_every_type(pairs.values())
     return DiverseQA(qa_pairs=list(pairs.values()))
 
@@ -177,14 +182,15 @@ def _distinct_choices(item: WireMultipleChoice) -> tuple[str, list[str]]:
 
 
 def _whole_question(question: str) -> str:
-    """The question up to its question mark; "" when it has none: then it was cut, or is no question."""
+    """The question up to its first question mark; "" when the length bound cut it."""
     question = " ".join(question.split())
-    return question[: max(question.rfind(mark) for mark in "?？؟") + 1]
+    ends = [at for mark in "?？؟" if (at := question.find(mark)) >= 0]
+    return question[: min(ends) + 1] if ends and len(question) < _QUESTION_CHARS else ""
 
 
 def _whole_sentences(text: str, bound: int) -> str:
     """Text without the sentence that the length bound cut, if it did."""
-    kept = text if len(text) < bound else text[: max(sentence_ends(text), default=0)]
+    kept = text if len(text) < bound else text[: max(sentence_ends(text[:-1]), default=0)]
     return " ".join(kept.split())
 
 
@@ -198,16 +204,18 @@ STRATEGY = Strategy(
     description="Yes/no, open-ended and multiple-choice questions on the passage, with their answers.",
     source="Nemotron-CC (arXiv:2412.02595); token limits of NeMo Curator's nemotron_cc stages",
     instructions=(
-        "You write questions and answers that test whether a reader has understood a passage. "
-        "Every answer must follow from the passage alone, but each question must make sense without it: name "
-        'what it is about and never say "the passage". '
-        "Ask about different facts, in the passage's language. "
-        "Write as JSON one or two yes/no questions with a short explanation, one or two open-ended questions "
-        "answered in one or two sentences, and one or two multiple-choice questions with four short, "
-        "different choices of which exactly one is correct. "
-        "Reply with the JSON and nothing else."
+        "Write a quiz about the text that the user gives. Reply with JSON in this form and nothing else:\n"
+        # The form keeps a weak model from writing digits or key names into the strings that the grammar demands;
+        # an example with real contents would have it write about those.
+        '{"yes_no": [{"question": a question that yes or no answers, "answer": Yes or No, "explanation": one '
+        'sentence}], "open_ended": [{"question": another question, "answer": one or two sentences}], '
+        '"multiple_choice": [{"question": another question, "choice_a": a few words, "choice_b": a few other '
+        'words, "choice_c": …, "choice_d": …, "correct": the letter of the right choice}]}\n'
+        "Write one or two questions of each kind, each about a different fact, in the language of the text. "
+        "Every answer must follow from the text alone. Each question must make sense without the text: name "
+        "what it asks about."
     ),
-    request="Write questions and answers on the passage below.\n\nTitle: {title}\n\nPassage:\n{segment}",
+    request="Write questions and answers about this text.\n\nTitle: {title}\n\nText:\n{segment}",
     sampling_temperature=0.5,
     sampling_top_p=0.9,
     limits=TokenLimits(

@@ -9,15 +9,14 @@ STRATEGY = Strategy(
     description="What the passage teaches, as a textbook explains it: terms, causes and relations.",
     source="Nemotron-CC (arXiv:2412.02595); token limits of NeMo Curator's nemotron_cc stages",
     instructions=(
-        "You write textbook passages. "
-        "Take the knowledge out of the given passage and explain it to a student: define the terms, say how "
-        "and why things are connected, and keep exact names, numbers and dates. "
-        "Leave out what teaches nothing. Add no facts that the passage does not give. "
-        "Write self-contained paragraphs in the passage's language, without headings, lists or comments, and "
-        "do not mention the passage. "
+        "Explain the subject of the text that the user gives, as a textbook would to a student. "
+        "Define the terms, say how and why things are connected, and keep exact names, numbers and dates. "
+        "Leave out what teaches nothing; add no facts that the text does not give. "
+        "Write about the subject, never about the text, in the language of the text. "
+        "Write self-contained paragraphs without headings, lists or comments. "
         "Reply with the explanation and nothing else."
     ),
-    request="Explain what the passage below teaches.\n\nTitle: {title}\n\nPassage:\n{segment}",
+    request="Explain what this text teaches.\n\nTitle: {title}\n\nText:\n{segment}",
     sampling_temperature=0.5,
     sampling_top_p=0.9,
     limits=TokenLimits(

@@ -9,14 +9,14 @@ STRATEGY = Strategy(
     description="The passage's facts as a list: one self-contained sentence on each line.",
     source="Nemotron-CC (arXiv:2412.02595); token limits of NeMo Curator's nemotron_cc stages",
     instructions=(
-        "You turn passages into lists of facts. "
+        "List the facts in the text that the user gives. "
         'Write each fact as one complete sentence on a line of its own, starting with "- ". '
         "Name the subject in every sentence instead of using a pronoun, so that each line can be read alone. "
         "Keep names, numbers and dates exactly; add nothing, and say nothing twice. "
-        "Use the passage's language. "
+        "Write about the subject, never about the text, in the language of the text. "
         "Reply with the list and nothing else."
     ),
-    request="List the facts of the passage below.\n\nTitle: {title}\n\nPassage:\n{segment}",
+    request="List the facts in this text.\n\nTitle: {title}\n\nText:\n{segment}",
     sampling_temperature=0.5,
     sampling_top_p=0.9,
     limits=TokenLimits(

@@ -9,13 +9,14 @@ STRATEGY = Strategy(
     description="The whole passage again, in the neutral and well-formed prose of an encyclopedia.",
     source="Nemotron-CC (arXiv:2412.02595); token limits of NeMo Curator's nemotron_cc stages",
     instructions=(
-        "You rewrite passages in the style of a good encyclopedia. "
-        "Use your own words and sentence structure, in neutral, clear prose and in the passage's language. "
+        "Rewrite the text that the user gives, in the style of a good encyclopedia. "
+        "Use your own words and sentence structure, in neutral, clear prose and in the language of the text. "
         "Keep every fact, name, number and date; add none. "
+        "Write about the subject, never about the text. "
         "Write plain paragraphs without headings, lists or comments. "
-        "Reply with the rewritten passage and nothing else."
+        "Reply with the rewritten text and nothing else."
     ),
-    request="Rewrite the passage below.\n\nTitle: {title}\n\nPassage:\n{segment}",
+    request="Rewrite this text.\n\nTitle: {title}\n\nText:\n{segment}",
     sampling_temperature=0.5,
     sampling_top_p=0.9,
     limits=TokenLimits(

@@ -61,7 +61,15 @@ def test_rules_in_any_order_are_idempotent_together(answer, chosen):
 
 
 @pytest.mark.parametrize("rule", ALL_RULES, ids=lambda rule: rule.__name__)
-@pytest.mark.parametrize("answer", [FACT, f"{FACT}\n\nIts brine was boiled in town."])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        FACT,
+        f"{FACT}\n\nIts brine was boiled in town.",
+        'Alchemists turned "base metals" (lead) into gold, b) or so they said - at 5 * 3 * 2 coins, 1. class: "noble".',
+        "In 1912. 3. Liga: the text is old – here is why. Sure, she said: let me know.",
+    ],
+)
 def test_a_rule_leaves_plain_prose_alone(rule, answer):
     expected = answer.replace("\n\n", "\n") if rule is rules.strip_list_markers else answer
 
@@ -98,6 +106,8 @@ def test_thoughts_are_removed(answer, expected):
         "Below is an explanation of what the passage teaches:\n\n",
         "Here are the key facts about salt, as a list\n\n",
         "I have rewritten the passage: ",
+        "Title: Salt mines\n\nPassage:\n",
+        "The White Gold\n\nTitle: Salt mines\n\nPassage:\n",
     ],
 )
 def test_an_announcement_at_the_start_is_removed(opening):
@@ -128,6 +138,7 @@ def test_what_only_resembles_an_announcement_stays(answer):
         "\n\nI hope this is useful. Please let me know if I should change it.",
         "\n\n(Note: I have kept all numbers.)",
         "\n\nThis rewritten version keeps all facts.",
+        " The author has rewritten the passage.",
         "\nWould you like me to shorten it?",
         "\n\n*Feel free to ask for more*",
     ],

@@ -169,7 +169,7 @@ def test_an_explanation_that_contradicts_its_answer_spoils_the_pair():
     assert finish(wire(yes_no=[{**YES_NO, "explanation": "No, it is a plant."}])).reason == "invalid_schema"
 
 
-def test_a_question_is_asked_once():
+def test_a_question_is_asked_once_in_its_type():
     again = {**OPEN, "question": "where is SALT found?", "answer": "Somewhere else."}
 
     assert len(to_structured(wire(open_ended=[OPEN, again])).qa_pairs) == 3

@@ -1,0 +1,40 @@
+"""Figures are short, keep their meaning, and say when there is none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synth_assets.reporting import figures
+
+
+@pytest.mark.parametrize(
+    ("write", "value", "expected"),
+    [
+        (figures.significant, 0.000123456, "0.000123"),
+        (figures.significant, 999.9, "1,000"),
+        (figures.significant, -1234567.0, "-1,230,000"),
+        (figures.significant, 0, "0"),
+        (figures.usd, 0.0312, "$0.0312"),
+        (figures.usd, 1234.5, "$1,234.50"),
+        (figures.compact, 999_600, "1 M"),
+        (figures.compact, 1_520_000_000, "1.52 B"),
+        (figures.metric, 4.85e15, "4.85 P"),
+        (figures.percent, 0.0021, "0.21%"),
+        (figures.whole, None, "–"),
+        (figures.usd, math.nan, "–"),
+    ],
+)
+def test_figures_are_written_for_people(
+    write: Callable[[float | None], str], value: float | None, expected: str
+) -> None:
+    assert write(value) == expected
+
+
+@given(st.floats(min_value=1e-12, max_value=1e15))
+def test_a_figure_as_written_is_within_half_a_percent_of_the_figure(value: float) -> None:
+    assert float(figures.significant(value).replace(",", "")) == pytest.approx(value, rel=0.0051)
