@@ -201,7 +201,8 @@ class _SchemaSampler:
         if pattern is None:
             return self._prose(node, name)
         for ending in ("", ".", "?", "!"):
-            text = self._prose(node, name).rstrip(".?!") + ending
+            # A pattern leaves out what a JSON string must escape, as the grammars of real servers need it.
+            text = re.sub(r'["\\]', "", self._prose(node, name)).rstrip(".?!") + ending
             if re.search(pattern, text):
                 return text
         raise ValueError(f"The fake model finds no text for the schema pattern {pattern!r}.")

@@ -34,6 +34,10 @@ class ModelEndpoint(Protocol):
         """A connection to the live server; raises ServerError with the remedy where there is none."""
         ...
 
+    def remember(self) -> None:
+        """Keep who the model is for the time when the server is down; called by whatever is allowed to write."""
+        ...
+
 
 class VLLMEndpoint:
     """`ModelEndpoint` over a VLLMResource; remembers the served model in a small JSON file under the project's home."""
@@ -56,7 +60,7 @@ class VLLMEndpoint:
         if self._tokenizer is None:
             model = self.known_model() or ServedModel("unknown")
             base_url = self._vllm.base_url.split(",")[0]
-            self._tokenizer = resolve_tokenizer(model, base_url, self._models_dir)
+            self._tokenizer = resolve_tokenizer(model, base_url, self._models_dir, api_key=self._vllm.api_key())
         return self._tokenizer
 
     def generator(self) -> TextGenerator:
@@ -75,7 +79,6 @@ class VLLMEndpoint:
             model = self._vllm.served_model()
         except ServerUnreachableError:
             return self._remembered()
-        self._remember(model)
         return model
 
     def _memory_key(self) -> str:
@@ -87,9 +90,11 @@ class VLLMEndpoint:
             return ServedModel(**known[self._memory_key()])
         return ServedModel(self._vllm.model) if self._vllm.model else None
 
-    def _remember(self, model: ServedModel) -> None:
+    def remember(self) -> None:
+        """Write the model to the memory file, if it is news."""
+        model = self.known_model()
         known = json.loads(self._memory.read_text()) if self._memory.exists() else {}
-        if known.get(self._memory_key()) == asdict(model):
+        if model is None or known.get(self._memory_key()) == asdict(model):
             return
         known[self._memory_key()] = asdict(model)
         self._memory.parent.mkdir(parents=True, exist_ok=True)

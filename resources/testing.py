@@ -85,6 +85,9 @@ class FakeEndpoint:
         """The same generator each time, so that its `requests` add up."""
         return self.fake_generator
 
+    def remember(self) -> None:
+        """Nothing: there is no server that could be down."""
+
 
 def fake_completion(request: CompletionRequest, text: str | None = None) -> Completion:
     """What the fake server would answer to a request; with `text`, a whole answer of that text instead."""

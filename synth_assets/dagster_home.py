@@ -13,6 +13,8 @@ DAGSTER_YAML = """\
 # for several machines see deploy/.
 telemetry:
   enabled: false
+nux:
+  enabled: false
 concurrency:
   runs:
     max_concurrent_runs: 4
@@ -35,7 +37,7 @@ def prepare_dagster_home(folder: Path) -> None:
 def open_instance(folder: Path) -> dg.DagsterInstance:
     """Open the instance; the first opening is serialised, since several at once crash on a fresh folder."""
     prepare_dagster_home(folder)
-    with open(folder / ".open.lock", "w") as lock:
+    with open(folder / ".open.lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         instance = dg.DagsterInstance.get()
         instance.event_log_storage.get_asset_records([])

@@ -74,24 +74,19 @@ class Project:
 
 def build_project(settings: Settings, **overrides: Any) -> Project:
     """Put the resources together; each override replaces the resource of that name, and what rests on it follows."""
-    vllm = VLLMResource(
-        base_url=settings.vllm_base_url,
-        model=settings.vllm_model,
-        max_parallel_requests=settings.max_parallel_requests,
-    )
-    judge_vllm = VLLMResource(
-        base_url=settings.judge_base_url,
-        model=settings.judge_model,
-        max_parallel_requests=settings.max_parallel_requests,
-    )
-    made: dict[str, Any] = {"settings": settings, "vllm": vllm, "judge_vllm": judge_vllm}
-    made["io_manager"] = DuckDBIOManager(catalog=settings.lake_catalog, data_path=settings.lake_data_path)
+    made: dict[str, Any] = {"settings": settings}
 
     def take(name: str, make: Any) -> Any:
         made[name] = overrides[name] if name in overrides else make()
         return made[name]
 
+    def server(base_url: str, model: str | None) -> VLLMResource:
+        return VLLMResource(base_url=base_url, model=model, max_parallel_requests=settings.max_parallel_requests)
+
+    vllm = take("vllm", lambda: server(settings.vllm_base_url, settings.vllm_model))
+    judge_vllm = take("judge_vllm", lambda: server(settings.judge_base_url, settings.judge_model))
     lake = take("lake", lambda: Lake(settings.lake_catalog, settings.lake_data_path))
+    take("io_manager", lambda: DuckDBIOManager(catalog=lake.catalog, data_path=lake.data_path))
     ledger = take("ledger", lambda: Ledger(lake))
     curator = take("curator", lambda: CuratorFolder(settings.curator_output_dir, settings.home / "curator_files.json"))
     rephraser = take("rephraser", lambda: VLLMEndpoint(vllm, settings.home, settings.models_dir))
@@ -106,7 +101,8 @@ def build_project(settings: Settings, **overrides: Any) -> Project:
         ),
     )
     strategies = overrides.pop("strategies", None) or discover()
-    return Project(settings, {**made, **overrides}, strategies)
+    capped = tuple(strategy.capped(settings.max_output_tokens) for strategy in strategies)
+    return Project(settings, {**made, **overrides}, capped)
 
 
 def plain_resources(project: Project) -> dict[str, object]:

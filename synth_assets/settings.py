@@ -30,6 +30,7 @@ class Settings:
     vllm_base_url: str
     vllm_model: str | None
     max_parallel_requests: int
+    max_output_tokens: int | None
     judge_model: str | None
     judge_base_url: str
     judge_share: float
@@ -67,6 +68,7 @@ class Settings:
             vllm_base_url=base_url,
             vllm_model=env.get("VLLM_MODEL"),
             max_parallel_requests=_positive_int("VLLM_MAX_PARALLEL_REQUESTS", env, 64),
+            max_output_tokens=_optional_int("MAX_OUTPUT_TOKENS", env),
             judge_model=env.get("JUDGE_MODEL", env.get("VLLM_MODEL")),
             judge_base_url=_urls("JUDGE_BASE_URL", env.get("JUDGE_BASE_URL", base_url)),
             judge_share=_share("JUDGE_SHARE", env, 1.0),
@@ -101,6 +103,10 @@ def _positive_int(name: str, env: Mapping[str, str], default: int) -> int:
     if not value.strip().isdecimal() or int(value) < 1:
         raise SettingError(f"{name} is {value!r}.", "Give a whole number of at least 1.")
     return int(value)
+
+
+def _optional_int(name: str, env: Mapping[str, str]) -> int | None:
+    return _positive_int(name, env, 0) if name in env else None
 
 
 def _share(name: str, env: Mapping[str, str], default: float) -> float:

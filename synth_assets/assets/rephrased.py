@@ -90,14 +90,22 @@ def buy_missing(
     pairs: Iterable[tuple[RequestPlanner, str]],
     on_document: Callable[[], None] = lambda: None,
 ) -> None:
-    """Buy what the ledger lacks for all (strategy, file) pairs through one pipe that never drains between them."""
+    """Buy what the ledger lacks for all (strategy, file) pairs through one pipe that never drains between them.
+
+    A pair that was bought for in this pass already is left out, also where some of its requests failed.
+    """
+    wanted = {(planner.strategy.name, name): planner for planner, name in pairs}
+    open_pairs = {pair: planner for pair, planner in wanted.items() if pair not in purchaser.settled}
 
     def documents(curator_file: str) -> Iterator[SeedDocument]:
         for document in candidates(lake, curator_file):
             on_document()
             yield document
 
-    purchaser.buy(chain.from_iterable(planned_requests(documents(name), planner) for planner, name in pairs))
+    purchaser.buy(
+        chain.from_iterable(planned_requests(documents(name), planner) for (_, name), planner in open_pairs.items())
+    )
+    purchaser.settled.update(open_pairs)
 
 
 def build_rephrased_asset(strategy: Strategy) -> dg.AssetsDefinition:

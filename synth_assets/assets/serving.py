@@ -3,7 +3,6 @@
 In: the measurement as a table, with MFU and MBU for the configured hardware. Out: the client (`resources.throughput`).
 """
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,8 +61,7 @@ def baseline(
         rows = []
         for concurrency in _concurrencies(settings.max_parallel_requests):
             prompts = baseline_prompts(max(SEQUENTIAL_PROMPTS, concurrency))
-            key = os.environ.get("VLLM_API_KEY")
-            sample = measure_throughput(url, model.name, prompts, config.max_tokens, concurrency, key)
+            sample = measure_throughput(url, model.name, prompts, config.max_tokens, concurrency, vllm.api_key())
             context.log.info(f"concurrency {concurrency}: {sample.tokens_per_second:.1f} tokens/s")
             rows.append(_row(sample, model.name, url, settings.hardware, known.architecture))
         table = pa.Table.from_pylist(rows, schema=BASELINE_TABLE.schema)

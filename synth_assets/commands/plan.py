@@ -71,7 +71,19 @@ def _print(report: dict[str, Any]) -> None:
 
 
 def _print_bill(console: Console, report: dict[str, Any]) -> None:
-    table = Table("strategy", "docs", "calls", "ledger", "prompt", "completion", "FLOPs", "GPU-h", "USD", box=SIMPLE)
+    table = Table(
+        "strategy",
+        "docs",
+        "calls",
+        "ledger",
+        "prompt",
+        "completion",
+        "FLOPs",
+        "GPU-h",
+        "USD",
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
+    )
     for name, row in [*report["strategies"].items(), ("total", report["total"])]:
         table.add_row(
             name,
@@ -80,8 +92,8 @@ def _print_bill(console: Console, report: dict[str, Any]) -> None:
             f"{row['answered_from_ledger']:,}",
             f"{row['prompt_tokens']:,}",
             f"{row['completion_tokens']:,}",
-            f"{row['flops']:.2e}",
-            f"{row['gpu_hours']:.3g}",
+            f"{row['flops']:.1e}",
+            f"{row['gpu_hours']:.2g}",
             f"{row['cost_usd']:.2f}" if row["cost_usd"] >= 1 else f"{row['cost_usd']:.2g}",
         )
     console.print(table)

@@ -6,7 +6,7 @@ ledger's new rows and the counts. What the answers mean is `synth_assets.core.ge
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -61,6 +61,8 @@ class Purchaser:
         on_progress: Progress | None = None,
     ) -> None:
         self.report = PurchaseReport()
+        self.settled: set[Hashable] = set()
+        """What callers have bought for in this pass, under names of their own, and need not ask for again."""
         self.on_progress = on_progress
         self._generator = generator
         self._ledger = ledger
@@ -143,7 +145,7 @@ class Purchaser:
             self.on_progress(current)
 
 
-def _generate(generator: TextGenerator, requests: Iterator[CompletionRequest]) -> Iterator[Completion]:
+def _generate(generator: TextGenerator, requests: Iterator[CompletionRequest]) -> Generator[Completion, None, None]:
     yield from generator.generate(requests)
 
 

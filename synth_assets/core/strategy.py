@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from pydantic import BaseModel
@@ -82,6 +82,13 @@ class Strategy:
     to_text: StructuredToText | None = None
     merge_structured: Callable[[list[BaseModel]], BaseModel] | None = None
     """Joins the structured answers of several segments."""
+
+    def capped(self, max_output_tokens: int | None) -> Strategy:
+        """The same with shorter answers. A structured answer keeps its limit: cut, it would be no answer at all."""
+        if max_output_tokens is None or self.wire_model is not None:
+            return self
+        limit = min(self.limits.max_output_tokens, max_output_tokens)
+        return replace(self, limits=replace(self.limits, max_output_tokens=limit))
 
     @property
     def sampling(self) -> SamplingParams:

@@ -90,6 +90,8 @@ class StaleRunner:
         synchronise_partitions(self._instance, self._project.lake, changes, partitioned_tables(self._graph))
         observe_roots(self._instance, self._project.roots)
         self._project.curator.save_cache()
+        self._project.rephraser.remember()
+        self._project.judge.remember()
         summary = RunSummary(changes)
         bad: set[AssetPartition] = set()
         levels = StalePlanner(self._graph, self._versions(), self._project.lake, selection.excluded_assets).levels()

@@ -67,32 +67,34 @@ def test_a_wire_answer_becomes_a_valid_structure():
     ]
 
 
-question_texts = st.text(min_size=8, max_size=130)
+def texts(least: int, most: int, endings: str = "") -> st.SearchStrategy[str]:
+    """Strings as the grammar admits them, words among them, up to and including the bound."""
+    plain = st.characters(codec="utf-8", exclude_characters='"\\', exclude_categories=("Cc", "Cs"))
+    words = st.lists(st.sampled_from(["salt", "Is", "No,", "Yes.", "A)", "rock?"]), max_size=12).map(" ".join)
+    body = st.one_of(st.text(plain, min_size=least, max_size=most), words).map(
+        lambda text: text[:most].ljust(least, "x")
+    )
+    return st.tuples(body, st.sampled_from(endings or [""])).map("".join)
+
+
+questions, choices = texts(8, 129, "?？"), texts(1, 50)
 wires = st.builds(
     WireDiverseQA,
     yes_no=st.lists(
         st.fixed_dictionaries(
-            {
-                "question": question_texts,
-                "answer": st.sampled_from(["Yes", "No"]),
-                "explanation": st.one_of(st.text(min_size=8, max_size=130), st.just("No, it is not so.")),
-            }
+            {"question": questions, "answer": st.sampled_from(["Yes", "No"]), "explanation": texts(8, 129, ".!")}
         ),
         min_size=1,
         max_size=2,
     ),
     open_ended=st.lists(
-        st.fixed_dictionaries({"question": st.just("What is it?"), "answer": st.text(min_size=8, max_size=200)}),
-        min_size=1,
-        max_size=2,
+        st.fixed_dictionaries({"question": questions, "answer": texts(8, 199, ".!")}), min_size=1, max_size=2
     ),
     multiple_choice=st.lists(
         st.fixed_dictionaries(
-            {"question": st.one_of(question_texts, st.just("Which one is it?")), "correct": st.sampled_from("ABCD")}
+            {"question": questions, "correct": st.sampled_from("ABCD")}
             | {
-                f"choice_{letter}": st.one_of(
-                    st.sampled_from(["A) Talc", "talc", "Salt "]), st.text(min_size=1, max_size=50)
-                )
+                f"choice_{letter}": st.one_of(st.sampled_from(["A) Talc", "talc", "Salt "]), choices)
                 for letter in "abcd"
             }
         ),
@@ -142,16 +144,29 @@ def test_a_cut_choice_is_left_out_and_a_cut_answer_spoils_its_pair():
 def test_a_cut_sentence_is_left_out_of_an_answer():
     answer = "In the sea. " + "It is also found " * 20
 
-    stored = to_structured(wire(open_ended=[{**OPEN, "answer": answer[:200]}]))
+    stored = to_structured(wire(open_ended=[{**OPEN, "answer": answer[:199] + "."}]))
 
     assert stored.qa_pairs[1].answer == "In the sea."
 
 
-def test_a_question_without_a_question_mark_spoils_its_pair():
-    finished = finish(wire(open_ended=[{**OPEN, "question": "Salt is found where"}]))
+def test_a_cut_question_spoils_its_pair():
+    cut = ("Where is salt found, if not " + "in the sea and " * 20)[:129] + "?"
+
+    finished = finish(wire(open_ended=[{**OPEN, "question": cut}]))
 
     assert finished.reason == "invalid_schema"
     assert "open_ended" in finished.detail
+
+
+def test_what_follows_a_question_is_left_out():
+    stored = to_structured(wire(open_ended=[{**OPEN, "question": "Where is salt found? In the sea?"}]))
+
+    assert stored.qa_pairs[1].question == "Where is salt found?"
+
+
+def test_the_grammar_admits_no_question_without_a_question_mark():
+    with pytest.raises(ValidationError, match="question"):
+        wire(open_ended=[{**OPEN, "question": "Salt is found where."}])
 
 
 @pytest.mark.parametrize(
@@ -230,14 +245,13 @@ def test_questions_are_written_before_their_answers():
 
 
 def test_the_largest_answer_fits_the_output_budget():
+    question, explanation, answer = "q" * 129 + "?", "e" * 129 + ".", "a" * 199 + "."
+    choices = {f"choice_{letter}": "c" * 50 for letter in "abcd"}
     largest = WireDiverseQA.model_validate(
         {
-            "yes_no": [{"question": "q" * 130, "answer": "Yes", "explanation": "e" * 130}] * 2,
-            "open_ended": [{"question": "q" * 130, "answer": "a" * 200}] * 2,
-            "multiple_choice": [
-                {"question": "q" * 130, "correct": "A", **{f"choice_{letter}": "c" * 50 for letter in "abcd"}}
-            ]
-            * 2,
+            "yes_no": [{"question": question, "answer": "Yes", "explanation": explanation}] * 2,
+            "open_ended": [{"question": question, "answer": answer}] * 2,
+            "multiple_choice": [{"question": question, "correct": "A", **choices}] * 2,
         }
     )
 

@@ -94,7 +94,9 @@ def test_every_string_and_list_of_a_schema_is_bounded(strategy):
             return [found for i, item in enumerate(node) for found in unbounded(item, f"{path}/{i}")]
         if not isinstance(node, dict):
             return []
-        is_open = (node.get("type") == "string" and not node.keys() & {"maxLength", "enum", "const"}) or (
+        # A pattern carries its bound itself: it repeats nothing without one.
+        is_bounded = node.keys() & {"maxLength", "enum", "const"} or not set("*+") & set(node.get("pattern", "*"))
+        is_open = (node.get("type") == "string" and not is_bounded) or (
             node.get("type") == "array" and "maxItems" not in node
         )
         return [path] * is_open + [found for key, item in node.items() for found in unbounded(item, f"{path}/{key}")]

@@ -1,0 +1,79 @@
+"""The plan's numbers against what the run that follows sends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from resources.fake_answers import TEMPLATE_TOKENS_PER_MESSAGE
+from synth_assets.assets.versions import Versions
+from synth_assets.core.generation import CHAT_TEMPLATE_TOKENS
+from synth_assets.core.strategy import AnswerContext
+from synth_assets.definitions import project_defs
+from synth_assets.planning.estimate import StrategyPlan, estimate_strategies, total_plan
+from synth_assets.planning.files import file_changes
+from synth_assets.planning.stale import StalePlanner
+from synth_assets.strategies import discover
+
+STRATEGIES = discover()
+
+
+def plans(workplace) -> dict[str, StrategyPlan]:
+    """What `synth plan` would say now."""
+    project = workplace.project()
+    graph = project_defs(project).resolve_asset_graph()
+    versions = Versions(workplace.instance, graph, project.roots)
+    changes = file_changes(versions)
+    planned = versions.with_partitions({*changes.new, *changes.changed, *changes.unchanged})
+    return estimate_strategies(project, StalePlanner(graph, planned, project.lake).everything())
+
+
+def shorten(answer: str, context: AnswerContext) -> str:
+    """A clean-up rule that no strategy has; no request depends on it."""
+    return answer.rstrip(".")
+
+
+@pytest.fixture
+def filled(workplace, make_article):
+    workplace.write("a.jsonl", [make_article(1), make_article(2, words=600)])
+    workplace.write("b.jsonl", [make_article(3), make_article(1)])
+    return workplace
+
+
+def test_the_plan_foretells_requests_and_prompt_tokens_within_the_template_allowance(filled):
+    planned = plans(filled)
+    filled.run()
+    bought = filled.rows(
+        "SELECT strategy, count(*) n, sum(prompt_tokens)::BIGINT tokens FROM ledger.completions GROUP BY 1"
+    )
+    actual = {row["strategy"]: row for row in bought}
+    allowance = CHAT_TEMPLATE_TOKENS - 2 * TEMPLATE_TOKENS_PER_MESSAGE
+    for name, plan in planned.items():
+        assert plan.to_generate == actual[name]["n"]
+        assert plan.answered_from_ledger == 0
+        assert plan.prompt_tokens == actual[name]["tokens"] + allowance * plan.to_generate
+
+
+def test_after_the_run_nothing_is_left_and_a_new_rule_is_answered_from_the_ledger(filled):
+    before = plans(filled)["distill"]
+    filled.run()
+    assert total_plan(plans(filled))["documents"] == 0
+    filled.overrides["strategies"] = [
+        replace(strategy, rules=(*strategy.rules, shorten)) if strategy.name == "distill" else strategy
+        for strategy in STRATEGIES
+    ]
+    after = plans(filled)["distill"]
+    assert (after.to_generate, after.answered_from_ledger, after.cost_usd) == (0, before.to_generate, 0)
+
+
+def test_planning_sends_no_request(filled):
+    plans(filled)
+    assert filled.server.request_count == 0
+
+
+def test_the_total_is_the_sum_over_the_strategies(filled):
+    planned = plans(filled)
+    total = total_plan(planned)
+    for column in ("to_generate", "prompt_tokens", "completion_tokens", "cost_usd"):
+        assert total[column] == pytest.approx(sum(getattr(plan, column) for plan in planned.values())) != 0
