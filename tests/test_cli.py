@@ -150,11 +150,11 @@ def article(number: int) -> dict[str, Any]:
 
 
 def listing(folder: Path) -> dict[str, str]:
-    """Every file below a folder with the hash of its content."""
+    """Every file below a folder with the hash of its content; what SQLite keeps beside an open catalogue is none."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and not path.name.endswith(("-wal", "-shm"))
     }
 
 

@@ -6,6 +6,7 @@ import click
 
 from synth_assets.assets.reports import COST_KEY, HTML_KEY, QUALITY_KEY
 from synth_assets.commands.opening import open_project
+from synth_assets.planning.run import QUIET
 
 
 def report_command() -> None:
@@ -13,5 +14,7 @@ def report_command() -> None:
     opened = open_project()
     job = opened.definitions.resolve_implicit_global_asset_job_def()
     for keys in ({COST_KEY, QUALITY_KEY}, {HTML_KEY}):
-        job.get_subset(asset_selection=keys).execute_in_process(instance=opened.instance, raise_on_error=True)
+        job.get_subset(asset_selection=keys).execute_in_process(
+            instance=opened.instance, run_config=QUIET, raise_on_error=True
+        )
     click.echo(opened.project.settings.reports_dir / "report.html")

@@ -15,7 +15,7 @@ from synth_assets.assets.keys import BASELINE, table_name
 from synth_assets.cli import emit
 from synth_assets.commands.opening import Opened, open_project
 from synth_assets.core.purchasing import PurchaseReport
-from synth_assets.planning.run import RunSelection, RunSummary, StaleRunner
+from synth_assets.planning.run import QUIET, RunSelection, RunSummary, StaleRunner
 from synth_assets.planning.summary import document_count, drops_by_reason
 
 
@@ -93,7 +93,7 @@ def baseline_command() -> int:
     """Materialize serving.baseline, which no other command does: it costs calls of its own."""
     opened = open_project()
     job = opened.definitions.resolve_implicit_global_asset_job_def().get_subset(asset_selection={BASELINE})
-    result = job.execute_in_process(instance=opened.instance, raise_on_error=True)
+    result = job.execute_in_process(instance=opened.instance, run_config=QUIET, raise_on_error=True)
     rows = opened.project.lake.read(table_name(BASELINE)).to_pylist()
     for row in rows:
         click.echo(f"concurrency {row['concurrency']:>4}: {row['tokens_per_second']:8.1f} tokens/s")

@@ -142,6 +142,8 @@ class StaleRunner:
             if items:
                 planner = request_planner(strategy, self._project.rephraser, self._project.ledger)
                 pairs += [(planner, str(item.partition)) for item in items]
+        # Long answers first: what is short fills the pipe while the last long ones end.
+        pairs.sort(key=lambda pair: -pair[0].strategy.limits.max_output_tokens)
         if pairs:
             counts = candidate_counts(self._project.lake)
             self._progress.buying(sum(counts.get(name, 0) for _, name in pairs))
