@@ -81,7 +81,10 @@ def build_project(settings: Settings, **overrides: Any) -> Project:
         return made[name]
 
     def server(base_url: str, model: str | None) -> VLLMResource:
-        return VLLMResource(base_url=base_url, model=model, max_parallel_requests=settings.max_parallel_requests)
+        # Another server gets a key of its own, never the rephraser's.
+        key = "VLLM_API_KEY" if base_url == settings.vllm_base_url else "JUDGE_API_KEY"
+        parallel = settings.max_parallel_requests
+        return VLLMResource(base_url=base_url, model=model, max_parallel_requests=parallel, api_key_variable=key)
 
     vllm = take("vllm", lambda: server(settings.vllm_base_url, settings.vllm_model))
     judge_vllm = take("judge_vllm", lambda: server(settings.judge_base_url, settings.judge_model))

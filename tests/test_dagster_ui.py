@@ -264,8 +264,8 @@ def test_a_backfill_over_both_files_buys_and_changes_only_what_was_edited(filled
     assets = ["seed.curated_documents", "rephrased.distill"]
     before = {asset: filled.data_versions(asset, "a.jsonl", "b.jsonl") for asset in assets}
     sent = filled.model_server.request_count
-    documents = sample_documents(4)
-    filled.write("a.jsonl", [*documents[:2], documents[3]])
+    documents = sample_documents(5)
+    filled.write("a.jsonl", [*documents[:2], documents[4]])
 
     selection = [{"path": asset.split(".")} for asset in assets]
     params = {"assetSelection": selection, "partitionNames": ["a.jsonl", "b.jsonl"]}
@@ -283,7 +283,7 @@ def test_a_backfill_over_both_files_buys_and_changes_only_what_was_edited(filled
     assert rows == {"a.jsonl": 3, "b.jsonl": 1}
     bought = filled.lake.query(
         "SELECT count(*) AS n FROM ledger.completions JOIN seed.curated_documents USING (document_id) WHERE title = ?",
-        [documents[3]["title"]],
+        [documents[4]["title"]],
     )["n"][0].as_py()
     assert filled.model_server.request_count - sent == bought > 0
     assert stale(filled, *assets) == {asset: [] for asset in assets}

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resources.errors import SettingError
+from synth_assets.project import build_project
 from synth_assets.settings import SAMPLE_CORPUS, Settings
 
 
@@ -118,3 +119,13 @@ def test_any_text_for_a_number_is_either_understood_or_refused_by_name(value):
 
 def test_a_secret_is_no_part_of_the_settings():
     assert "secret" not in repr(read(VLLM_API_KEY="secret", JUDGE_API_KEY="secret"))
+
+
+def test_another_judge_server_is_never_given_the_rephrasers_key(monkeypatch, tmp_path):
+    monkeypatch.setenv("VLLM_API_KEY", "the-rephrasers-key")
+    environment = {"SYNTH_HOME": str(tmp_path)}
+    same = build_project(Settings.from_environment(environment))
+    assert same.resources["judge_vllm"].api_key() == "the-rephrasers-key"
+    other = build_project(Settings.from_environment({**environment, "JUDGE_BASE_URL": "http://127.0.0.1:9/v1"}))
+    assert other.resources["vllm"].api_key() == "the-rephrasers-key"
+    assert other.resources["judge_vllm"].api_key() is None

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import dagster as dg
 from dagster import DagsterInstance
 
 from resources.lake import Lake
 from synth_assets.assets.keys import CURATED, CURATOR_FILE, CURATOR_FILES, table_name
-from synth_assets.assets.versions import Versions
+from synth_assets.assets.versions import DATA_VERSION_TAG, UPSTREAM_TAG, Versions
 from synth_assets.core.tables import DROPS
+
+
+RETIRED = {DATA_VERSION_TAG: "retired"}
+"""Tags of the last event of a deleted file's partition: without the upstream tag it counts as never made."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ def file_changes(versions: Versions) -> FileChanges:
     made_from = {
         partition: tags.get(f"dagster/input_data_version/{CURATOR_FILES.to_user_string()}")
         for partition, tags in versions.tags(CURATED).items()
+        if UPSTREAM_TAG in tags
     }
     names = sorted(str(name) for name in here)
     new = [name for name in names if name not in made_from]
@@ -51,16 +57,20 @@ def synchronise_partitions(instance: DagsterInstance, lake: Lake, changes: FileC
     if missing := [file for file in (*changes.new, *changes.changed) if file not in known]:
         instance.add_dynamic_partitions(name, missing)
     for file in changes.deleted:
+        # First, so that the rows count as missing however this ends, also when the file comes back one day.
+        for table in tables:
+            key = dg.AssetKey(table.split("."))
+            instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=file, tags=RETIRED))
         for table in (*tables, DROPS.name):
             if lake.has_table(table):
                 lake.delete(table, {"curator_file": file})
         instance.delete_dynamic_partition(name, file)
 
 
-def partitioned_tables(versions_graph) -> list[str]:
+def partitioned_tables(graph: dg.AssetGraph) -> list[str]:
     """Names of the tables that have a partition for each Curator file."""
     return [
         table_name(node.key)
-        for node in versions_graph.asset_nodes
+        for node in graph.asset_nodes
         if node.is_materializable and node.partitions_def == CURATOR_FILE
     ]

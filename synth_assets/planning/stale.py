@@ -36,7 +36,7 @@ def own_staleness(versions: Versions, graph: dg.AssetGraph, key: dg.AssetKey) ->
     made = versions.tags(key)
     for partition in versions.partitions(key):
         tags = made.get(partition)
-        if tags is None:
+        if tags is None or UPSTREAM_TAG not in tags:
             yield StalePartition(key, partition, "missing")
         elif node.code_version and tags.get(CODE_VERSION_TAG) != node.code_version:
             yield StalePartition(key, partition, "code")
