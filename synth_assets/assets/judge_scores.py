@@ -22,7 +22,7 @@ from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions
 from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.fingerprints import request_key
-from synth_assets.core.generation import Drop, PlannedRequest, Unanswered
+from synth_assets.core.generation import Unanswered
 from synth_assets.core.judge import (
     JUDGE_SAMPLING,
     JUDGE_SCHEMA,
@@ -33,6 +33,7 @@ from synth_assets.core.judge import (
     read_verdict,
 )
 from synth_assets.core.postprocessing import UnusableAnswerError
+from synth_assets.core.request_planning import Drop, PlannedRequest
 from synth_assets.core.tables import CURATED_DOCUMENTS, MERGED_DOCUMENTS
 from synth_assets.core.tables import JUDGE_SCORES as JUDGE_TABLE
 from synth_assets.settings import Settings

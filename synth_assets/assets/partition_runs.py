@@ -32,7 +32,8 @@ from synth_assets.assets.versions import (
     Versions,
 )
 from synth_assets.core.fingerprints import MultisetHash
-from synth_assets.core.generation import Drop, RephrasedDocument, Unanswered
+from synth_assets.core.generation import RephrasedDocument, Unanswered
+from synth_assets.core.request_planning import Drop
 from synth_assets.core.tables import DROPS, TableSpec
 
 ROWS_PER_BATCH = 1024

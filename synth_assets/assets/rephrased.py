@@ -21,8 +21,9 @@ from synth_assets.assets.purchases import Purchases
 from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions
 from synth_assets.core.code_fingerprint import code_fingerprint
-from synth_assets.core.generation import RequestPlanner, SeedDocument, planned_requests, tabulate
+from synth_assets.core.generation import tabulate
 from synth_assets.core.purchasing import Purchaser
+from synth_assets.core.request_planning import RequestPlanner, SeedDocument, planned_requests
 from synth_assets.core.segmentation import segment
 from synth_assets.core.strategy import Strategy
 from synth_assets.core.tables import CURATED_DOCUMENTS, rephrased

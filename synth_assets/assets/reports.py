@@ -27,7 +27,7 @@ from synth_assets.core.tables import JUDGE_SCORES as JUDGE_TABLE
 from synth_assets.core.tables import PERPLEXITY as PERPLEXITY_TABLE
 from synth_assets.reporting.chart_style import markdown_image
 from synth_assets.reporting.charts import cost_chart, perplexity_judge_chart
-from synth_assets.reporting.page import write_report
+from synth_assets.reporting.page import template_version, write_report
 from synth_assets.reporting.quality_data import pairings
 from synth_assets.settings import Settings
 
@@ -120,7 +120,7 @@ def quality(
     group_name="reports",
     kinds={"html"},
     description="The report: one HTML file under SYNTH_HOME/reports that opens offline.",
-    code_version=code_fingerprint(write_report),
+    code_version=f"{code_fingerprint(write_report)}-{template_version()}",
 )
 def html(
     context: dg.AssetExecutionContext,
@@ -130,7 +130,7 @@ def html(
 ) -> dg.MaterializeResult:
     """Write the page; a reader sees the old one or the new one."""
     tags = upstream_tag(context, roots, HTML_KEY)
-    versions = {"lake snapshot": str(lake.snapshot_id()), "curator folder": str(settings.curator_output_dir)}
+    versions = {"curator folder": str(settings.curator_output_dir)}
     path = write_report(lake, settings.reports_dir, settings.hardware.name, versions)
     metadata = {"path": dg.MetadataValue.path(str(path)), "size_bytes": path.stat().st_size}
     return dg.MaterializeResult(metadata=metadata, tags=tags)

@@ -19,8 +19,8 @@ from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions
 from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.documents import CuratorDocument, read_curator_file
-from synth_assets.core.generation import Drop
 from synth_assets.core.profile import CorpusProfile, ProfileAccumulator
+from synth_assets.core.request_planning import Drop
 from synth_assets.core.suitability import judge_suitability
 from synth_assets.core.tables import CURATED_DOCUMENTS, PROFILE
 from synth_assets.curator_folder import CuratorFolder

@@ -12,7 +12,8 @@ from rich.text import Text
 from synth_assets.assets.rephrased import request_planner, strategy_code_version
 from synth_assets.assets.seed import read_seed
 from synth_assets.commands.opening import open_project
-from synth_assets.core.generation import Drop, RephrasedDocument, SeedDocument, planned_requests, tabulate
+from synth_assets.core.generation import RephrasedDocument, tabulate
+from synth_assets.core.request_planning import Drop, SeedDocument, planned_requests
 from synth_assets.project import Project
 
 SHOWN_CHARS = 1200

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from resources.errors import SettingError
 
-PRICE_SOURCE = "RunPod Secure Cloud list price, on demand, early 2026; large clouds ask about twice as much"
+PRICE_SOURCE = (
+    "a third-party page of RunPod prices, early 2026, not checked with the vendor; set COST_GPU_HOUR_USD to yours"
+)
 
 GIGABYTE = 1e9
 

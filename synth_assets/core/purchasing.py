@@ -19,7 +19,7 @@ from resources.inference import (
     LedgerEntry,
     TextGenerator,
 )
-from synth_assets.core.generation import PlannedRequest
+from synth_assets.core.request_planning import PlannedRequest
 
 FIRST_LOOKUP, LATER_LOOKUPS = 256, 4096
 """Keys per ledger look-up: the first is small so that the pipe fills at once, later ones amortise the query."""

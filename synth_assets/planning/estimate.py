@@ -16,7 +16,7 @@ from synth_assets.assets.rephrased import candidates, request_planner
 from synth_assets.assets.seed import read_seed
 from synth_assets.core.cost import CostEstimate, estimate
 from synth_assets.core.costing import cost_model
-from synth_assets.core.generation import PlannedRequest, SeedDocument, planned_requests
+from synth_assets.core.request_planning import PlannedRequest, SeedDocument, planned_requests
 from synth_assets.core.strategy import Strategy
 from synth_assets.core.tables import rephrased
 from synth_assets.planning.stale import StalePartition

@@ -15,7 +15,6 @@ from synth_assets.assets.keys import CURATED, CURATOR_FILE, CURATOR_FILES, table
 from synth_assets.assets.versions import DATA_VERSION_TAG, UPSTREAM_TAG, Versions
 from synth_assets.core.tables import DROPS
 
-
 RETIRED = {DATA_VERSION_TAG: "retired"}
 """Tags of the last event of a deleted file's partition: without the upstream tag it counts as never made."""
 

@@ -6,6 +6,7 @@ and the wording and layout (`templates/`). Whatever comes from documents or mode
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Mapping
@@ -45,6 +46,15 @@ def write_report(lake: Lake, directory: Path, hardware_name: str, versions: Mapp
         Path(temporary).unlink(missing_ok=True)
         raise
     return path
+
+
+def template_version() -> str:
+    """Hash of the templates, style and script: what the page looks like, beside the code that fills it."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted((Path(__file__).parent / "templates").rglob("*")):
+        if path.is_file():
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def page_content(lake: Lake, hardware_name: str, versions: Mapping[str, str]) -> dict[str, Any]:

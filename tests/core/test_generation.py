@@ -13,16 +13,13 @@ from hypothesis import strategies as st
 
 from resources.inference import Completion, CompletionRequest, LedgerEntry, ServedModel
 from resources.testing import FAKE_MODEL, REFUSAL, FakeGenerator, FakeTokenizer, fake_completion
-from synth_assets.core.generation import (
+from synth_assets.core.generation import DOCUMENTS_PER_LOOKUP, RephrasedDocument, Unanswered, tabulate
+from synth_assets.core.request_planning import (
     CHAT_TEMPLATE_TOKENS,
-    DOCUMENTS_PER_LOOKUP,
     Drop,
-    RephrasedDocument,
     RequestPlanner,
     SeedDocument,
-    Unanswered,
     planned_requests,
-    tabulate,
 )
 from synth_assets.core.strategy import Strategy, TokenLimits
 from synth_assets.core.tables import DROP_REASONS, rephrased

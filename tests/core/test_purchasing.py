@@ -14,8 +14,8 @@ from resources.lake import Lake
 from resources.ledger import Ledger
 from resources.ledger_writer import LedgerWriter
 from resources.testing import FakeGenerator
-from synth_assets.core.generation import PlannedRequest
 from synth_assets.core.purchasing import FIRST_LOOKUP, Purchaser
+from synth_assets.core.request_planning import PlannedRequest
 from synth_assets.core.strategy import Strategy
 from synth_assets.strategies import discover
 

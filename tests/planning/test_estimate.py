@@ -8,7 +8,7 @@ import pytest
 
 from resources.fake_answers import TEMPLATE_TOKENS_PER_MESSAGE
 from synth_assets.assets.versions import Versions
-from synth_assets.core.generation import CHAT_TEMPLATE_TOKENS
+from synth_assets.core.request_planning import CHAT_TEMPLATE_TOKENS
 from synth_assets.core.strategy import AnswerContext
 from synth_assets.definitions import project_defs
 from synth_assets.planning.estimate import StrategyPlan, estimate_strategies, total_plan

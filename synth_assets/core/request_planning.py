@@ -1,0 +1,155 @@
+"""What to ask a model for one document: segments, rendered requests with their keys, expected tokens.
+
+In: a seed document, a strategy, the tokenizer and the model behind the server. Out: what the answers become
+(`synth_assets.core.generation`) and sending the requests (`synth_assets.core.purchasing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from resources.inference import CompletionRequest, ServedModel, Tokenizer
+from synth_assets.core.cost import output_token_prior
+from synth_assets.core.fingerprints import request_key
+from synth_assets.core.segmentation import Segment, segment
+from synth_assets.core.strategy import Strategy
+
+CHAT_TEMPLATE_TOKENS = 24
+"""Allowance for role markers and the generation prompt: ChatML and Llama-3 templates take 9 to 20 for two messages."""
+
+MIN_SEGMENT_BUDGET = 32
+"""Below this many tokens for the source there is nothing left to rephrase: the prompt does not fit the context."""
+
+
+@dataclass(frozen=True)
+class SeedDocument:
+    """One candidate of the curated seed."""
+
+    document_id: str
+    curator_file: str
+    title: str
+    text: str
+    row_number: int = 0
+
+
+@dataclass(frozen=True)
+class Drop:
+    """One input that gives no output, and why. `reason` is one of `tables.DROP_REASONS`."""
+
+    document_id: str | None
+    curator_file: str
+    row_number: int | None
+    strategy: str | None
+    stage: str
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class PlannedRequest:
+    """One call for one segment of one document."""
+
+    request: CompletionRequest
+    strategy: str
+    document_id: str
+    segment_index: int
+    estimated_prompt_tokens: int
+    estimated_completion_tokens: int
+
+
+@dataclass(frozen=True)
+class PlannedDocument:
+    """All calls for one document in one strategy, or the drop that makes them unnecessary."""
+
+    document: SeedDocument
+    segments: tuple[Segment, ...] = ()
+    requests: tuple[PlannedRequest, ...] = ()
+    drop: Drop | None = None
+
+
+class RequestPlanner:
+    """Plans the calls of one strategy for one model: segmentation, rendering, keys, expected tokens.
+
+    `learned_ratio` is completion tokens for each prompt token, where the ledger has seen enough of them.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        tokenizer: Tokenizer,
+        model: ServedModel,
+        generation: int = 0,
+        learned_ratio: float | None = None,
+    ) -> None:
+        self.strategy = strategy
+        self.model = model
+        self._tokenizer = tokenizer
+        self._generation = generation
+        self._learned_ratio = learned_ratio
+        limits = strategy.limits
+        context = model.max_model_len or limits.max_input_tokens + limits.max_output_tokens
+        self._input_budget = min(limits.max_input_tokens, context - limits.max_output_tokens)
+        prompt = "".join(message.content for message in strategy.messages("", ""))
+        self._prompt_tokens = tokenizer.count_tokens([prompt])[0] + CHAT_TEMPLATE_TOKENS
+
+    def plan(self, document: SeedDocument) -> PlannedDocument:
+        """Segments and requests of one document. Never cuts: what does not fit is segmented, or dropped by name."""
+        strategy = self.strategy
+        overhead = self._prompt_tokens + self._tokenizer.count_tokens([document.title])[0]
+        budget = self._input_budget - overhead
+        if budget < MIN_SEGMENT_BUDGET:
+            detail = f"prompt and title take {overhead} of {self._input_budget} input tokens"
+            return PlannedDocument(document, drop=self._drop(document, "context_overflow", detail))
+        segments = segment(document.text, self._tokenizer, budget, strategy.limits.min_segment_tokens)
+        token_count = sum(piece.token_count for piece in segments)
+        if token_count < strategy.limits.min_document_tokens:
+            detail = f"{token_count} tokens, at least {strategy.limits.min_document_tokens} needed"
+            return PlannedDocument(document, drop=self._drop(document, "too_short", detail))
+        requests = tuple(self._request(document, piece, overhead) for piece in segments)
+        return PlannedDocument(document, segments, requests)
+
+    def _request(self, document: SeedDocument, piece: Segment, overhead: int) -> PlannedRequest:
+        strategy = self.strategy
+        messages = strategy.messages(document.title, piece.text)
+        key = request_key(
+            messages,
+            strategy.response_schema,
+            strategy.sampling,
+            self.model.name,
+            self.model.revision,
+            self._generation,
+        )
+        request = CompletionRequest(key, messages, strategy.sampling, strategy.response_schema)
+        return PlannedRequest(
+            request,
+            strategy.name,
+            document.document_id,
+            piece.index,
+            overhead + piece.token_count,
+            round(self._expected_completion_tokens(piece.token_count)),
+        )
+
+    def _expected_completion_tokens(self, segment_tokens: int) -> float:
+        """From what this strategy and model have answered so far, else from published ratios."""
+        limit = self.strategy.limits.max_output_tokens
+        if self._learned_ratio is None:
+            return output_token_prior(self.strategy.name, segment_tokens, limit)
+        return min(self._learned_ratio * (self._prompt_tokens + segment_tokens), limit)
+
+    def _drop(self, document: SeedDocument, reason: str, detail: str) -> Drop:
+        return Drop(
+            document.document_id,
+            document.curator_file,
+            document.row_number,
+            self.strategy.name,
+            "segmentation",
+            reason,
+            detail,
+        )
+
+
+def planned_requests(documents: Iterable[SeedDocument], planner: RequestPlanner) -> Iterator[PlannedRequest]:
+    """Every call that the documents need in this strategy, answered or not, in document order."""
+    for document in documents:
+        yield from planner.plan(document).requests
