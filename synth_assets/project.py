@@ -67,6 +67,11 @@ class Project:
         return self.resources["purchases"]
 
     @property
+    def reference(self) -> ReferenceScorer:
+        """The model that perplexity is measured with."""
+        return self.resources["reference"]
+
+    @property
     def roots(self) -> Roots:
         """Live versions of files and models."""
         return self.resources["roots"]

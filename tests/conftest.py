@@ -120,6 +120,11 @@ def make_article() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture
+def make_reference() -> type[LengthReference]:
+    return LengthReference
+
+
+@pytest.fixture
 def fake_server() -> Iterator[FakeServer]:
     with FakeServer() as server:
         yield server

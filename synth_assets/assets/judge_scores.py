@@ -3,7 +3,7 @@
 In: planning, buying and tabulating judgements. Out: rubric, prompt and parts (`core.judge`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -78,7 +78,7 @@ def judge_scores(
 ) -> Iterator[Event]:
     """Buy the judgements that are missing for all files through one pipe, then tabulate file by file."""
     model = judge.known_model() or UNKNOWN_MODEL
-    planner = JudgementPlanner(lake, judge, model, settings.judge_share)
+    planner = JudgementPlanner(lake, judge, model, settings.judge_share, purchases.judge.on_planned)
     purchases.judge.buy(chain.from_iterable(planner.requests(name) for name in context.partition_keys))
 
     def stream(curator_file: str) -> Iterator[Item]:
@@ -92,15 +92,24 @@ def judge_scores(
 class JudgementPlanner:
     """Plans the judge's calls for the merged documents of a file."""
 
-    def __init__(self, lake: Lake, judge: ModelEndpoint, model: ServedModel, share: float) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        judge: ModelEndpoint,
+        model: ServedModel,
+        share: float,
+        on_document: Callable[[], None] = lambda: None,
+    ) -> None:
         self._lake = lake
         self._tokenizer = judge.tokenizer()
         self._model = model
         self._share = share
+        self._on_document = on_document
 
     def requests(self, curator_file: str) -> Iterator[PlannedRequest]:
         """Every call that the judgements of this file need."""
         for judgement in self.judgements(curator_file):
+            self._on_document()
             for part, key in zip(judgement.parts, judgement.keys, strict=True):
                 if not part.is_overflow:
                     yield PlannedRequest(

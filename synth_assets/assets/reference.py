@@ -7,7 +7,7 @@ only when a text really has to be scored.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,8 @@ class ReferenceScorer:
         self._setting = setting
         self._models_dir = models_dir
         self._ledger = ledger
+        self.on_scored: Callable[[int], None] = lambda count: None
+        """Told how many texts more have a score."""
 
     @cached_property
     def model(self) -> ReferenceModel:
@@ -53,7 +55,7 @@ class ReferenceScorer:
         }
         missing = {text_hash: text for text_hash, text in zip(hashes, texts, strict=True) if text_hash not in known}
         if missing:
-            scored = dict(zip(missing, self._scorer.score(missing.values()), strict=True))
+            scored = dict(zip(missing, self._counted(self._scorer.score(missing.values())), strict=True))
             self._ledger.record_perplexities(
                 self.identity(),
                 {
@@ -64,4 +66,10 @@ class ReferenceScorer:
                 },
             )
             known.update(scored)
+        self.on_scored(len(texts) - len(missing))
         return [known[text_hash] for text_hash in hashes]
+
+    def _counted(self, scores: Iterator[TextScore]) -> Iterator[TextScore]:
+        for score in scores:
+            self.on_scored(1)
+            yield score

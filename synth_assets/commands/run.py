@@ -47,21 +47,20 @@ class TerminalProgress:
 
     def step(self, asset: str, partition_count: int) -> None:
         """Name the asset that is materialized now."""
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-            self._task = None
+        self._end_bar()
         files = "" if partition_count == 1 else f" ({partition_count} files)"
         self._console.print(f"  {asset}{files}", highlight=False)
 
-    def buying(self, document_count: int) -> None:
-        """Start the bar."""
+    def begin(self, label: str, total: int) -> None:
+        """Start a bar."""
+        self._end_bar()
         self._started = time.monotonic()
-        self._task = self._bar.add_task("  rephrasing", total=document_count, rate="")
+        self._task = self._bar.add_task(f"  {label}", total=total, rate="")
 
-    def document(self) -> None:
+    def advance(self, count: int = 1) -> None:
         """Advance the bar."""
         if self._task is not None:
-            self._bar.advance(self._task)
+            self._bar.advance(self._task, count)
 
     def bought(self, report: PurchaseReport) -> None:
         """Show requests and requests per second."""
@@ -69,6 +68,11 @@ class TerminalProgress:
             rate = report.requests_sent / max(time.monotonic() - self._started, 1e-9)
             text = f"{report.requests_sent} calls, {rate:.1f}/s, {report.answered_from_ledger} from the ledger"
             self._bar.update(self._task, rate=text)
+
+    def _end_bar(self) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
 
 
 def run_command(strategies: tuple[str, ...], files: tuple[str, ...], as_json: bool) -> int:

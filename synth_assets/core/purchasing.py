@@ -64,6 +64,8 @@ class Purchaser:
         self.settled: set[Hashable] = set()
         """What callers have bought for in this pass, under names of their own, and need not ask for again."""
         self.on_progress = on_progress
+        self.on_planned: Callable[[], None] = lambda: None
+        """Told by whoever plans requests for this purchaser, once for each document."""
         self._generator = generator
         self._ledger = ledger
         self._open_writer = open_writer

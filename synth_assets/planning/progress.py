@@ -14,12 +14,12 @@ class RunProgress(Protocol):
         """A Dagster run for so many partitions of an asset begins."""
         ...
 
-    def buying(self, document_count: int) -> None:
-        """Answers for so many (document, strategy) pairs are about to be looked up and bought."""
+    def begin(self, label: str, total: int) -> None:
+        """So many documents are about to be worked on, one after the other."""
         ...
 
-    def document(self) -> None:
-        """The calls of one more (document, strategy) pair are known."""
+    def advance(self, count: int = 1) -> None:
+        """So many more of them are done, or (where a model is asked) their calls are known."""
         ...
 
     def bought(self, report: PurchaseReport) -> None:
@@ -33,10 +33,10 @@ class SilentProgress:
     def step(self, asset: str, partition_count: int) -> None:
         """Nothing."""
 
-    def buying(self, document_count: int) -> None:
+    def begin(self, label: str, total: int) -> None:
         """Nothing."""
 
-    def document(self) -> None:
+    def advance(self, count: int = 1) -> None:
         """Nothing."""
 
     def bought(self, report: PurchaseReport) -> None:

@@ -15,7 +15,7 @@ from dagster import DagsterInstance
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from resources.errors import SynthError
-from synth_assets.assets.keys import BASELINE, table_key
+from synth_assets.assets.keys import BASELINE, JUDGE_SCORES, PERPLEXITY, table_key
 from synth_assets.assets.rephrased import buy_missing, candidate_counts, request_planner
 from synth_assets.assets.roots import observe_roots
 from synth_assets.assets.versions import UPSTREAM_TAG, Versions
@@ -24,6 +24,7 @@ from synth_assets.core.tables import rephrased
 from synth_assets.planning.files import FileChanges, file_changes, partitioned_tables, synchronise_partitions
 from synth_assets.planning.progress import RunProgress, SilentProgress
 from synth_assets.planning.stale import StalePartition, StalePlanner
+from synth_assets.planning.summary import merged_count
 from synth_assets.project import Project
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -78,6 +79,8 @@ class StaleRunner:
         self._progress = progress or SilentProgress()
         project.purchases.rephrase.on_progress = self._progress.bought
         project.purchases.judge.on_progress = self._progress.bought
+        project.purchases.judge.on_planned = self._progress.advance
+        project.reference.on_scored = self._progress.advance
         self._graph = definitions.resolve_asset_graph()
         self._job = definitions.resolve_implicit_global_asset_job_def()
 
@@ -146,14 +149,17 @@ class StaleRunner:
         pairs.sort(key=lambda pair: -pair[0].strategy.limits.max_output_tokens)
         if pairs:
             counts = candidate_counts(self._project.lake)
-            self._progress.buying(sum(counts.get(name, 0) for _, name in pairs))
-            buy_missing(self._project.purchases.rephrase, self._project.lake, pairs, self._progress.document)
+            self._progress.begin("rephrasing", sum(counts.get(name, 0) for _, name in pairs))
+            buy_missing(self._project.purchases.rephrase, self._project.lake, pairs, self._progress.advance)
 
     def _materialize(
         self, key: dg.AssetKey, chunk: Sequence[StalePartition], bad: set[AssetPartition], summary: RunSummary
     ) -> None:
         partitions = [item.partition for item in chunk]
         self._progress.step(".".join(key.path), len(partitions))
+        if key in (PERPLEXITY, JUDGE_SCORES):
+            label = "scoring" if key == PERPLEXITY else "judging"
+            self._progress.begin(label, merged_count(self._project.lake, [str(name) for name in partitions]))
         tags = {"synth/stale_reason": chunk[0].reason}
         if partitions[0] is not None:
             tags[ASSET_PARTITION_RANGE_START_TAG] = str(partitions[0])
@@ -171,6 +177,9 @@ class StaleRunner:
             else:
                 summary.failed.append((key, partition))
                 bad.add((key, partition))
+        if _was_interrupted(result):
+            # Dagster turns Ctrl-C within a step into a failure of that step; the rest of the run must not go on.
+            raise KeyboardInterrupt
         if not result.success:
             summary.errors.append(f"{'.'.join(key.path)}: {_failure(result)}")
 
@@ -199,6 +208,11 @@ def _ranges(items: Iterable[StalePartition], order: Sequence[str | None]) -> Ite
         chunk.append(item)
     if chunk:
         yield chunk
+
+
+def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return any(error is not None and error.cls_name == "DagsterExecutionInterruptedError" for error in errors)
 
 
 def _failure(result: dg.ExecuteInProcessResult) -> str:

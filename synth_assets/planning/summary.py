@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from resources.lake import Lake
 from synth_assets.core.tables import DROPS, MERGED_DOCUMENTS
 
@@ -11,6 +13,12 @@ def document_count(lake: Lake) -> int:
     if not lake.has_table(MERGED_DOCUMENTS.name):
         return 0
     return lake.query(f"SELECT count(*) AS n FROM {MERGED_DOCUMENTS.name}")["n"][0].as_py()  # noqa: S608
+
+
+def merged_count(lake: Lake, files: Sequence[str]) -> int:
+    """Training documents of some files."""
+    sql = f"SELECT count(*) AS n FROM {MERGED_DOCUMENTS.name} WHERE curator_file IN (SELECT unnest(?))"  # noqa: S608
+    return lake.query(sql, [list(files)])["n"][0].as_py()
 
 
 def drops_by_reason(lake: Lake) -> dict[str, int]:

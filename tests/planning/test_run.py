@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -251,3 +254,22 @@ def test_names_that_do_not_exist_are_refused_with_those_that_do(workplace, make_
         workplace.run(strategies=["destill"])
     with pytest.raises(SynthError, match="nowhere"):
         workplace.run(files=["nowhere.jsonl"])
+
+
+def test_ctrl_c_within_a_dagster_step_ends_the_whole_run(workplace, make_article, make_reference):
+    def score_interrupted(texts: Sequence[str]) -> list[Any]:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+        return []
+
+    workplace.write("a.jsonl", [make_article(1)])
+    interrupting = make_reference()
+    interrupting.score = score_interrupted
+    workplace.overrides["reference"] = interrupting
+    with pytest.raises(KeyboardInterrupt):
+        workplace.run(strategies=["distill"])
+
+    workplace.overrides["reference"] = make_reference()
+    summary, project = workplace.run(strategies=["distill"])
+    assert summary.failed == []
+    assert project.purchases.rephrase.report.requests_sent == 0
