@@ -17,12 +17,10 @@ from pydantic import BaseModel, Field
 
 from resources.inference import ChatMessage, Completion, SamplingParams, Tokenizer
 from synth_assets.core.postprocessing import parse_structured
+from synth_assets.core.request_planning import CHAT_TEMPLATE_TOKENS
 
 JUDGE_SAMPLING = SamplingParams(temperature=0.0, top_p=1.0, max_tokens=480)
 """Three reasonings of at most 300 characters take some 220 tokens of English, the JSON round them 60."""
-
-CHAT_TEMPLATE_TOKENS = 24
-"""Allowance for role markers and the generation prompt: ChatML and Llama-3 templates take 9 to 20."""
 
 _JOINT_TOKENS = 4
 """Estimate of what stands between two segments and between their texts."""
