@@ -11,11 +11,12 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import openai
-from openai.types.chat import ChatCompletion
+from typing import TYPE_CHECKING
 
 from resources.errors import ServerError
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletion
 
 _TOPICS = (
     "Explain how gradient descent finds a network's weights, and what too high a learning rate does.",
@@ -65,6 +66,8 @@ def measure_throughput(
 
     Raises ServerError when any request fails: a figure with holes in it would be no baseline.
     """
+    import openai  # 0.8 s, and this module is loaded with the whole graph
+
     if not prompts or concurrency < 1:
         raise ValueError("a measurement needs at least one prompt and one request in flight")
     run = _measure(base_url, model, prompts, max_tokens, concurrency, api_key, request_timeout_seconds)
@@ -90,6 +93,8 @@ async def _measure(
     api_key: str | None,
     request_timeout_seconds: float,
 ) -> ThroughputSample:
+    import openai
+
     free = asyncio.Semaphore(concurrency)
     async with openai.AsyncOpenAI(
         base_url=base_url,

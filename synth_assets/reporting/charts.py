@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-
-import altair as alt
+from typing import TYPE_CHECKING
 
 from synth_assets.reporting.chart_style import (
     ACCENT,
@@ -18,7 +17,6 @@ from synth_assets.reporting.chart_style import (
     NEUTRAL,
     PALETTE,
     SCORE_COLORS,
-    Chart,
     Row,
     band_height,
     data,
@@ -27,6 +25,14 @@ from synth_assets.reporting.chart_style import (
     strategy_order,
     styled,
 )
+from synth_assets.reporting.lazy_import import lazy_module
+
+if TYPE_CHECKING:
+    import altair as alt
+
+    from synth_assets.reporting.chart_style import Chart
+else:
+    alt = lazy_module("altair")
 
 __all__ = [
     "category_chart", "cost_chart", "drop_chart", "judge_chart", "length_chart", "markdown_image",

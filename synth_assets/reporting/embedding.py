@@ -11,12 +11,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
-import vl_convert
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from synth_assets.reporting.chart_style import Chart, vegalite_version
+from synth_assets.reporting.chart_style import vegalite_version
+from synth_assets.reporting.lazy_import import lazy_module
+
+if TYPE_CHECKING:
+    import vl_convert
+
+    from synth_assets.reporting.chart_style import Chart
+else:
+    vl_convert = lazy_module("vl_convert")
 
 
 @dataclass(frozen=True)
