@@ -37,7 +37,13 @@ SETTINGS: Sequence[tuple[str, str, str]] = [
     (
         "CURATOR_OUTPUT_DIR",
         "the sample corpus in the package",
-        "folder of Curator outputs: `*.jsonl`, `*.jsonl.gz`, `*.parquet`, also in subfolders",
+        "folder of Curator outputs: `*.jsonl`, `*.jsonl.gz`, `*.parquet`, also in subfolders; or `s3://bucket/prefix` "
+        "(`gs://`, `abfs://`), with the usual `AWS_…` variables",
+    ),
+    (
+        "CURATOR_ASSET",
+        "none",
+        "asset key (`curator/deduplicated`) of a Curator that runs in Dagster: adds a sensor",
     ),
     (
         "SYNTH_HOME",

@@ -11,21 +11,20 @@ the engine's scheduling once per request. The engine cannot be forked after its 
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from resources.errors import ServerError
 from resources.inference import Completion, CompletionRequest, ServedModel
 from resources.lanes import Circuit, Lanes
 from resources.model_call import DEFAULT_RETRY, RetryPolicy
+from resources.scratch import scratch_folder, temporary_folder
 
 _API_KEY_NAME = "SYNTH_GENERATOR_API_KEY"
 _JOIN_SECONDS = 30.0
@@ -106,14 +105,12 @@ class DataDesignerGenerator:
 
     def _run(self, lanes: Lanes, circuits: list[Circuit]) -> None:
         """Run the lanes to their end; whatever stops them early goes to the caller."""
-        folder = tempfile.mkdtemp(prefix="synth-lanes-")
         try:
-            self._create(folder, lanes, circuits)
+            with temporary_folder("lanes") as folder:
+                self._create(folder, lanes, circuits)
             reason = "it ended before all requests were answered"
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
         failure = ServerError(
             f"Data Designer's engine stopped: {reason}.",
             "What was answered before is kept; start the run again. The log of `data_designer` says more.",
@@ -123,7 +120,7 @@ class DataDesignerGenerator:
         # After the last answer nobody reads this.
         lanes.results.put(failure)
 
-    def _create(self, folder: str, lanes: Lanes, circuits: list[Circuit]) -> None:
+    def _create(self, folder: Path, lanes: Lanes, circuits: list[Circuit]) -> None:
         dd, interface = _import_engine()
         aliases = [f"server_{place}" for place in range(len(circuits))]
         lane_count = self._parallel * len(circuits)
@@ -198,9 +195,7 @@ def _import_engine() -> tuple[Any, Any]:
         first_time = "data_designer" not in sys.modules
         if first_time:
             # Its folder for default settings; the name is read at import, and child processes must not inherit it.
-            home = tempfile.mkdtemp(prefix="synth-data-designer-")
-            atexit.register(shutil.rmtree, home, ignore_errors=True)
-            os.environ["DATA_DESIGNER_HOME"] = home
+            os.environ["DATA_DESIGNER_HOME"] = str(scratch_folder("data-designer"))
             os.environ["NEMO_TELEMETRY_ENABLED"] = "false"
             logging.getLogger("data_designer").setLevel(logging.WARNING)
         import data_designer.config as dd

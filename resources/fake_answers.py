@@ -76,16 +76,22 @@ def content_text(message: Mapping[str, Any]) -> str:
     return "\n".join(block.get("text", "") for block in content if block.get("type") == "text")
 
 
-def answer(messages: Sequence[Mapping[str, Any]], schema: Mapping[str, Any] | None, max_tokens: int) -> FakeAnswer:
-    """Answer a prompt, cut at `max_tokens`. Raises ValueError for a schema keyword that is not supported."""
+def answer(
+    messages: Sequence[Mapping[str, Any]], schema: Mapping[str, Any] | None, max_tokens: int, draw: int = 0
+) -> FakeAnswer:
+    """Answer a prompt, cut at `max_tokens`: always the same for the same arguments.
+
+    Raises ValueError for a schema keyword that is not supported.
+    """
     source = content_text(messages[-1]) if messages else ""
-    canonical = json.dumps([list(map(dict, messages)), schema], sort_keys=True)
+    drawn = f"#{draw}" if draw else ""
+    canonical = json.dumps([list(map(dict, messages)), schema], sort_keys=True) + drawn
     rng = _rng(canonical)
     if schema is not None:
         text = json.dumps(_SchemaSampler(schema, rng, source.split()).sample(schema), ensure_ascii=False)
     else:
         system = "\n".join(content_text(message) for message in messages if message.get("role") == "system")
-        text = _free_text(source, system, rng, max_tokens)
+        text = _free_text(source, system + drawn, rng, max_tokens)
     return cut(text, max_tokens)
 
 

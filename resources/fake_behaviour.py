@@ -19,9 +19,15 @@ FaultKind = Literal[
     "context_overflow",  # vLLM's status 400 for a prompt that is too long
     "cut",  # half the answer, with finish_reason `length`
     "refuse",  # a refusal instead of the answer
+    "filtered",  # half the answer, with finish_reason `content_filter`
+    "off_schema",  # JSON that follows no schema of ours, with finish_reason `stop`
     "empty",  # content ""
     "reasoning",  # content null beside a reasoning text
+    "proxy_page",  # `Fault.status` with a page of HTML
     "not_json",  # status 200 with a page of HTML
+    "half_json",  # status 200 with the first half of the body, and no word of it in the headers
+    "empty_choices",  # status 200 with `choices: []`
+    "json_list",  # status 200 with JSON that is no object
     "no_choices",  # status 200 with JSON that lacks `choices`
     "hang",  # no answer ever
     "drop",  # the connection breaks in the middle of the answer
@@ -64,6 +70,11 @@ class Fault:
             case "cut":
                 short = cut(reply.text, max(1, reply.token_count // 2))
                 return FakeAnswer(short.text, "length", short.token_count)
+            case "filtered":
+                short = cut(reply.text, max(1, reply.token_count // 2))
+                return FakeAnswer(short.text, "content_filter", short.token_count)
+            case "off_schema":
+                return cut('{"unexpected": [1, 2]}', 1000)
             case "refuse":
                 return cut(REFUSAL, 1000)
             case "empty":
@@ -80,6 +91,8 @@ class Behaviour:
     latency_sigma: float = 0.0
     """Standard deviation of the logarithm of the latency; a request's latency follows from its content."""
     faults: tuple[Fault, ...] = ()
+    draw: int = 0
+    """Which of many answers is given to a prompt, as sampling at a temperature would; another number, another text."""
 
     def latency_of(self, body: Mapping[str, Any]) -> float:
         """Seconds until the answer to this request."""

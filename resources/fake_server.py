@@ -114,6 +114,10 @@ class FakeServer:
         """Break every connection and refuse new ones, for `seconds` or until `start`."""
         self._run(self._close(seconds))
 
+    def die_soon(self, seconds: float | None = None) -> None:
+        """As `die`, without waiting for it: for a `Fault.when`, which is asked on the server's own thread."""
+        asyncio.run_coroutine_threadsafe(self._close(seconds), self._loop)
+
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=30)
 
@@ -208,6 +212,8 @@ class FakeServer:
         kind = fault.kind if fault else None
         if kind == "hang":
             await asyncio.Event().wait()
+        if fault and kind == "proxy_page":
+            return wire.proxy_page(fault.status)
         if fault and kind == "status":
             message = f"The fake server was told to answer {fault.status}."
             return wire.error(fault.status, message, fault.retry_after_seconds)
@@ -220,7 +226,7 @@ class FakeServer:
         if kind == "context_overflow" or prompt_tokens + max_tokens > limit:
             return wire.context_overflow(limit, prompt_tokens, max_tokens)
         try:
-            reply = answer(body["messages"], wire.requested_schema(body), max_tokens)
+            reply = answer(body["messages"], wire.requested_schema(body), max_tokens, self.behaviour.draw)
         except ValueError as error:
             return wire.error(400, str(error))
         reply = fault.spoil(reply) if fault else reply
@@ -229,11 +235,9 @@ class FakeServer:
             self.answered_count += 1
             self._tokens.update(prompt=prompt_tokens, generation=reply.token_count, cached=cached_tokens)
         payload = wire.completion(model.name, reply, prompt_tokens, cached_tokens, is_reasoning=kind == "reasoning")
-        if kind == "no_choices":
-            del payload["choices"]
-        if kind == "not_json":
-            return web.Response(text="<html><body>A proxy speaks.</body></html>", content_type="text/html")
-        return await _break_off(request, payload) if kind == "drop" else web.json_response(payload)
+        if kind == "drop":
+            return await _break_off(request, payload)
+        return wire.malformed(payload, kind) or web.json_response(payload)
 
     def _check_key(self, request: web.Request) -> None:
         given = request.headers.get("Authorization", "")

@@ -5,6 +5,7 @@ In: shapes. Out: what stands in them and when they are sent (`resources.fake_ser
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -73,6 +74,29 @@ def error(status: int, message: str, retry_after_seconds: float | None = None) -
     }
     headers = {} if retry_after_seconds is None else {"Retry-After": f"{retry_after_seconds:g}"}
     return web.json_response({"error": body}, status=status, headers=headers)
+
+
+def proxy_page(status: int) -> web.Response:
+    """The page that a proxy shows instead of the server's answer."""
+    text = f"<html><head><title>{status}</title></head><body>A proxy speaks.</body></html>"
+    return web.Response(status=status, text=text, content_type="text/html")
+
+
+def malformed(payload: Mapping[str, Any], kind: str | None) -> web.Response | None:
+    """The completion as a fault of this kind leaves its body; None where the fault leaves it whole."""
+    match kind:
+        case "not_json":
+            return proxy_page(200)
+        case "half_json":
+            text = json.dumps(payload)
+            return web.Response(text=text[: len(text) // 2], content_type="application/json")
+        case "no_choices":
+            return web.json_response({key: value for key, value in payload.items() if key != "choices"})
+        case "empty_choices":
+            return web.json_response({**payload, "choices": []})
+        case "json_list":
+            return web.json_response([payload])
+    return None
 
 
 def context_overflow(limit: int, prompt_tokens: int, max_tokens: int) -> web.Response:

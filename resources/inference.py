@@ -6,17 +6,27 @@ An asset depends on `TextGenerator` and `Tokenizer`; which server, client or fak
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, Protocol
 
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls", "context_overflow", "unknown"]
 """As the server says it; `context_overflow` is ours: the server refused the request for good because it is too long."""
 
 ErrorKind = Literal[
-    "context_overflow", "bad_request", "rate_limited", "timeout", "unreachable", "server_error", "malformed"
+    "context_overflow",
+    "bad_request",
+    "unauthorized",
+    "not_served",
+    "rate_limited",
+    "timeout",
+    "unreachable",
+    "server_error",
+    "malformed",
 ]
-"""Why a request has no answer. `context_overflow` is final for that request; every other kind may pass."""
+"""Why a request has no answer. `context_overflow` is final for that request; `unauthorized` and `not_served` (model or
+address) hold for every request until a setting is corrected; every other kind may pass."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +126,8 @@ class Tokenizer(Protocol):
 class CompletionLedger(Protocol):
     """Bought answers by request key. Rows are only ever added."""
 
-    def known_keys(self, request_keys: Sequence[str]) -> set[str]:
-        """Those of the keys that have an answer."""
+    def known_keys(self, request_keys: Sequence[str], since: datetime | None = None) -> set[str]:
+        """Those of the keys that have an answer; with `since`, one that was committed at that time or later."""
         ...
 
     def fetch(self, request_keys: Sequence[str]) -> dict[str, Completion]:
@@ -132,6 +142,9 @@ class CompletionLedger(Protocol):
 class CompletionWriter(Protocol):
     """Commits answers in small batches while they arrive; on exit everything added is committed."""
 
+    on_committed: Callable[[Sequence[str]], None]
+    """Told the request keys of each batch as soon as it is committed, on whichever thread committed it."""
+
     def add(self, entry: LedgerEntry) -> None:
         """Take one answer; it is committed within a few seconds. Raises what an earlier commit failed with."""
         ...
@@ -141,5 +154,24 @@ class CompletionWriter(Protocol):
         ...
 
     def __enter__(self) -> CompletionWriter: ...
+
+    def __exit__(self, *exc_info: object) -> None: ...
+
+
+class RequestClaims(Protocol):
+    """Who asks for what, among all who share a ledger: a key that one has claimed, nobody else can claim.
+
+    A claim lasts until it is released, the context is left or the process ends, however it ends. Safe in threads.
+    """
+
+    def claim(self, request_keys: Collection[str]) -> set[str]:
+        """Those of the keys that are ours now; never waits. Raises LakeError when claims cannot be made."""
+        ...
+
+    def release(self, request_keys: Collection[str]) -> None:
+        """Give up those of the keys that are ours."""
+        ...
+
+    def __enter__(self) -> RequestClaims: ...
 
     def __exit__(self, *exc_info: object) -> None: ...

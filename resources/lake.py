@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from resources.errors import LakeError
 from resources.lake_address import LakeAddress, write_lock
-from resources.lake_connection import NoLakeError, disconnect, lake_cursor, retrying
-from resources.lake_errors import explained
+from resources.lake_connection import NoLakeError, disconnect, lake_cursor, upgrade_lake
+from resources.lake_errors import explained, retrying
 from resources.lake_query import query_read_only
 from resources.lake_write import (
     Replacement,
@@ -74,7 +74,7 @@ class Lake:
         """
         with contextlib.ExitStack() as stack:
             repeatable = [stack.enter_context(prepared(change)) for change in changes]
-            with explained():
+            with explained(self._address.local_folders):
                 return self._transaction(lambda cursor: [apply(cursor, change) for change in repeatable])
 
     def append(self, table: str, rows: Rows) -> None:
@@ -89,7 +89,7 @@ class Lake:
     def has_table(self, table: str) -> bool:
         """True once rows (also none) have been stored under that name."""
         split(table)
-        with explained():
+        with explained(self._address.local_folders):
             try:
                 with lake_cursor(self._address, create=False) as cursor:
                     return bool(table_types(cursor, table))
@@ -124,7 +124,7 @@ class Lake:
 
     def _batches(self, statement: str, parameters: Sequence[Any], schema: pa.Schema | None) -> Iterator[Any]:
         """First the schema, then the batches: the cursor lives as long as its stream does."""
-        with explained(), lake_cursor(self._address, create=False) as cursor:
+        with explained(self._address.local_folders), lake_cursor(self._address, create=False) as cursor:
             reader = cursor.execute(statement, parameters).to_arrow_reader(_BATCH_ROWS)
             yield reader.schema if schema is None else schema
             for batch in reader:
@@ -144,7 +144,7 @@ class Lake:
         self, sql: str, parameters: Sequence[Any] = (), arrow_tables: Mapping[str, pa.Table] | None = None
     ) -> pa.Table:
         """Rows of the project's own SQL; `arrow_tables` can be joined by name. Not for a user's SQL."""
-        with explained(), lake_cursor(self._address, create=False) as cursor:
+        with explained(self._address.local_folders), lake_cursor(self._address, create=False) as cursor:
             for name, rows in (arrow_tables or {}).items():
                 cursor.register(name, rows)
             return cursor.execute(sql, list(parameters)).to_arrow_table()
@@ -175,7 +175,7 @@ class Lake:
         A file stays for a day after the last table let go of it, for the sake of readers under way; so does
         what a killed writer left behind, for the sake of writers.
         """
-        with explained():
+        with explained(self._address.local_folders):
             for table in filter(self.has_table, tables):
                 schema, name = split(table)
                 for size in _MERGE_BELOW_BYTES:
@@ -213,6 +213,14 @@ class Lake:
                         cursor.rollback()
                     raise
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def upgrade(self) -> None:
+        """Brings an older lake up to date before anything is read; nothing happens where there is no lake yet.
+
+        What writes to the lake does the same by itself, but a process that reads first may be refused.
+        """
+        with explained(self._address.local_folders), contextlib.suppress(NoLakeError):
+            upgrade_lake(self._address)
 
     def close(self) -> None:
         """Closes this process's connection; the next call opens it again."""

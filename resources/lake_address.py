@@ -48,6 +48,12 @@ class LakeAddress:
         return None if "://" in self.data_path else Path(self.data_path)
 
     @property
+    def local_folders(self) -> tuple[Path, ...]:
+        """The folders on this machine that a writer fills."""
+        folders = (self.catalog_file.parent if self.catalog_file else None, self.data_folder)
+        return tuple(folder for folder in folders if folder is not None)
+
+    @property
     def extensions(self) -> tuple[str, ...]:
         """The DuckDB extensions this address needs, and no others: each takes about 0.1 s to load."""
         catalog = "postgres" if self.catalog_file is None else "sqlite"

@@ -2,7 +2,8 @@
 
 In: everything between an address (catalogue, data path) and a cursor on which `schema.table` can be
 addressed. Out: the address itself and its write lock (`resources.lake_address`), reading and writing tables
-(`resources.lake`), the words of errors (`resources.lake_errors`).
+(`resources.lake`), the words of errors (`resources.lake_errors`), what an older lake lacks
+(`resources.lake_schema`).
 """
 
 from __future__ import annotations
@@ -11,21 +12,18 @@ import contextlib
 import importlib.util
 import os
 import re
-import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from resources.errors import LakeError
 from resources.lake_address import LakeAddress, literal, write_lock
-from resources.lake_errors import is_conflict, says_no_lake
-
-SCHEMA_VERSION = 1
-"""Version of the tables' layout, kept in `meta.schema_version`. A lake with a higher one is not opened."""
+from resources.lake_errors import retrying, says_no_lake, says_older_format
+from resources.lake_schema import UPGRADE_STEPS, UpgradeStep, check_readable, upgrade
+from resources.scratch import scratch_folder, temporary_folder
 
 # DuckDB finds an extension's entry point by its file name; two wheels name the file otherwise.
 _EXTENSION_FILE = {"sqlite": "sqlite_scanner", "postgres": "postgres_scanner"}
@@ -36,35 +34,31 @@ _EXTENSION_FILE = {"sqlite": "sqlite_scanner", "postgres": "postgres_scanner"}
 _SQLITE_OPTIONS = "META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 10000, "
 _OPTIONS = "DATA_INLINING_ROW_LIMIT 0"
 
-# With DuckDB's default of 122,880 rows of 1 KB a stream takes 1.1 GB of memory to store, with this 0.4 GB; and a
-# look-up of neighbouring answers reads less text.
-_ROW_GROUP_ROWS = 8192
-
-_RETRY_SECONDS = 120
-
 
 class NoLakeError(LakeError):
     """Nothing has been stored yet: there is no catalogue at the address."""
 
 
-def retrying() -> Retrying:
-    """Tries again, for up to two minutes, what failed only because another writer was faster."""
-    return Retrying(
-        retry=retry_if_exception(is_conflict),
-        wait=wait_random_exponential(multiplier=0.05, max=2),
-        stop=stop_after_delay(_RETRY_SECONDS),
-        reraise=True,
-    )
+def open_lake(
+    address: LakeAddress,
+    *,
+    create: bool,
+    read_only: bool = False,
+    is_writer: bool = False,
+    steps: Sequence[UpgradeStep] = UPGRADE_STEPS,
+) -> duckdb.DuckDBPyConnection:
+    """A new DuckDB instance with the lake attached; NoLakeError where there is none and `create` is False.
 
-
-def open_lake(address: LakeAddress, *, create: bool, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-    """A new DuckDB instance with the lake attached; NoLakeError where there is none and `create` is False."""
+    A writer (as everyone who creates is) brings an older lake up to date; a reader is refused where that has to
+    happen first.
+    """
+    is_writer = is_writer or create
     if create:
         _make_folders(address)
     elif address.catalog_file is not None and not address.catalog_file.exists():
         # DuckDB would leave an empty file behind.
         raise _no_lake()
-    spill_folder = Path(tempfile.gettempdir()) / f"synth-duckdb-{os.getpid()}"
+    spill_folder = scratch_folder("duckdb")
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": "false",
@@ -79,8 +73,11 @@ def open_lake(address: LakeAddress, *, create: bool, read_only: bool = False) ->
             _configure_object_store(connection)
         for attempt in retrying():
             with attempt:
-                _attach(connection, address, create=create, read_only=read_only)
-        _check_schema_version(connection)
+                _attach(connection, address, create=create, read_only=read_only, is_writer=is_writer)
+        if is_writer:
+            upgrade(connection, address, steps)
+        else:
+            check_readable(connection, steps)
     except BaseException as error:
         connection.close()
         if says_no_lake(error):
@@ -103,7 +100,7 @@ def _make_folders(address: LakeAddress) -> None:
 def _load_extensions(connection: duckdb.DuckDBPyConnection, names: tuple[str, ...]) -> None:
     # A private folder of links instead of INSTALL: processes that start together share no extension
     # directory.
-    with tempfile.TemporaryDirectory(prefix="synth-extensions-") as folder:
+    with temporary_folder("extensions") as folder:
         for name in names:
             spec = importlib.util.find_spec(f"duckdb_extension_{name}")
             package = Path(next(iter(spec.submodule_search_locations or ()))) if spec is not None else None
@@ -113,7 +110,7 @@ def _load_extensions(connection: duckdb.DuckDBPyConnection, names: tuple[str, ..
                     f"DuckDB's extension {name} is not installed.",
                     f"Install duckdb-extension-{name}=={duckdb.__version__}.",
                 )
-            link = Path(folder) / f"{_EXTENSION_FILE.get(name, name)}.duckdb_extension"
+            link = folder / f"{_EXTENSION_FILE.get(name, name)}.duckdb_extension"
             link.symlink_to(files[0])
             connection.execute(f"LOAD {literal(str(link))}")
 
@@ -134,63 +131,37 @@ def _configure_object_store(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"CREATE SECRET lake_store (TYPE s3{chosen})")
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, address: LakeAddress, *, create: bool, read_only: bool) -> None:
+def _attach(
+    connection: duckdb.DuckDBPyConnection, address: LakeAddress, *, create: bool, read_only: bool, is_writer: bool
+) -> None:
     options = f"DATA_PATH {literal(address.data_path)}, {_SQLITE_OPTIONS if address.catalog_file else ''}{_OPTIONS}"
     options += ", READ_ONLY" if read_only else f", CREATE_IF_NOT_EXISTS {create}"
     statement = f"ATTACH {literal(f'ducklake:{address.catalog}')} AS lake ({options}"
-    with write_lock(address) if create else contextlib.nullcontext():
+    with write_lock(address) if is_writer else contextlib.nullcontext():
         try:
             connection.execute(f"{statement})")
         except duckdb.Error as error:
-            stored = re.search(r'existing data path in the catalog "([^"]*)"', str(error))
-            # Files are stored relative to the data path, so a lake whose folder was moved as a whole still
-            # works.
-            is_moved = stored is not None and address.data_folder is not None and not Path(stored[1]).exists()
-            if not is_moved or not address.data_folder or not any(address.data_folder.glob("*/*")):
+            if is_writer and says_older_format(error):
+                connection.execute(f"{statement}, AUTOMATIC_MIGRATION true)")
+            elif _is_moved(address, error):
+                connection.execute(f"{statement}, OVERRIDE_DATA_PATH true)")
+            else:
                 raise
-            connection.execute(f"{statement}, OVERRIDE_DATA_PATH true)")
     connection.execute("USE lake")
 
 
-def _check_schema_version(connection: duckdb.DuckDBPyConnection) -> None:
-    if not _has_schema_version(connection):
-        return
-    row = connection.execute("SELECT max(version) FROM meta.schema_version").fetchone()
-    version = row[0] if row is not None else None
-    if version is not None and version > SCHEMA_VERSION:
-        raise LakeError(
-            f"The lake has schema version {version}; this installation knows up to {SCHEMA_VERSION}.",
-            "Update this project, or choose another lake with LAKE_CATALOG and LAKE_DATA_PATH.",
-        )
-
-
-def _has_schema_version(connection: duckdb.DuckDBPyConnection) -> bool:
-    statement = (
-        "SELECT 1 FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name = 'meta' "
-        "AND table_name = 'schema_version'"
-    )
-    return connection.execute(statement).fetchone() is not None
-
-
-def _write_schema_version(connection: duckdb.DuckDBPyConnection, address: LakeAddress) -> None:
-    for attempt in retrying():
-        with attempt, write_lock(address), connection.cursor() as cursor:
-            cursor.execute("USE lake")
-            cursor.execute("BEGIN")
-            if _has_schema_version(cursor):
-                cursor.execute("ROLLBACK")
-                return
-            cursor.execute("CREATE SCHEMA IF NOT EXISTS meta")
-            cursor.execute("CREATE TABLE meta.schema_version (version INTEGER)")
-            cursor.execute("INSERT INTO meta.schema_version VALUES (?)", [SCHEMA_VERSION])
-            cursor.execute("COMMIT")
-            cursor.execute(f"CALL lake.set_option('parquet_row_group_size', {_ROW_GROUP_ROWS})")
+def _is_moved(address: LakeAddress, error: duckdb.Error) -> bool:
+    """Files are stored relative to the data path, so a lake whose folder was moved as a whole still works."""
+    stored = re.search(r'existing data path in the catalog "([^"]*)"', str(error))
+    if stored is None or address.data_folder is None or Path(stored[1]).exists():
+        return False
+    return any(address.data_folder.glob("*/*"))
 
 
 @dataclass
 class _Attached:
     connection: duckdb.DuckDBPyConnection
-    is_prepared_for_writing: bool = False
+    is_writer: bool
 
 
 _registry: dict[tuple[int, LakeAddress], _Attached] = {}
@@ -205,15 +176,8 @@ def lake_cursor(address: LakeAddress, *, create: bool) -> Iterator[duckdb.DuckDB
     not survive a fork. Raises NoLakeError where there is no lake and `create` is False; nothing is written
     then.
     """
-    key = (os.getpid(), address)
     with _registry_lock:
-        if key not in _registry:
-            _registry[key] = _Attached(open_lake(address, create=create))
-        attached = _registry[key]
-        if create and not attached.is_prepared_for_writing:
-            _write_schema_version(attached.connection, address)
-            attached.is_prepared_for_writing = True
-        cursor = attached.connection.cursor()
+        cursor = _attached(address, create=create, is_writer=create).connection.cursor()
     try:
         cursor.execute("USE lake")
         yield cursor
@@ -223,6 +187,29 @@ def lake_cursor(address: LakeAddress, *, create: bool) -> Iterator[duckdb.DuckDB
         raise
     finally:
         cursor.close()
+
+
+def upgrade_lake(address: LakeAddress) -> None:
+    """Brings an older lake to today's format and schema version; NoLakeError where there is none."""
+    with _registry_lock:
+        _attached(address, create=False, is_writer=True)
+
+
+def _attached(address: LakeAddress, *, create: bool, is_writer: bool) -> _Attached:
+    """This process's connection, opened where there is none; a reader's becomes a writer's when one is needed."""
+    key = (os.getpid(), address)
+    attached = _registry.get(key)
+    if attached is None:
+        attached = _Attached(open_lake(address, create=create, is_writer=is_writer), is_writer)
+        _registry[key] = attached
+    elif is_writer and not attached.is_writer:
+        try:
+            upgrade(attached.connection, address)
+        except BaseException:
+            disconnect(address)
+            raise
+        attached.is_writer = True
+    return attached
 
 
 def disconnect(address: LakeAddress) -> None:

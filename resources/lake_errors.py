@@ -1,6 +1,6 @@
 """What DuckDB, DuckLake and the operating system say when the lake cannot be used, in words that help.
 
-In: which errors pass by themselves, and the translation of all others into LakeError. Out: retrying, and
+In: which errors pass by themselves and are tried again, and the translation of all others into LakeError. Out:
 everything that talks to DuckDB.
 """
 
@@ -9,11 +9,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import re
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import duckdb
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from resources.errors import LakeError
+from resources.storage_errors import FULL, UNWRITABLE, fullest
 
 # What a commit says when another writer was faster. SQLite: "database is locked" (also for a snapshot that
 # became too old while the transaction ran). DuckLake: "Transaction conflict", and its own retries used up.
@@ -25,12 +29,18 @@ _CONFLICT = re.compile(
     r"|relation \S+ already exists",
     re.IGNORECASE,
 )
+_RETRY_SECONDS = 120
+
+_FORMAT_MISMATCH = re.compile(r"catalog version is (\S+), but the extension requires version (\S+?)\.?(?:\s|$)")
+
+UPGRADE_REMEDY = "Run `synth upgrade`: it keeps every row. Earlier releases cannot open the lake afterwards."
+
 _PASSWORD = re.compile(r"(password\s*=\s*)('[^']*'|\S+)|(://[^:/@\s]*:)[^@\s]*(?=@)", re.IGNORECASE)
 
 _REMEDIES: tuple[tuple[str, str, str], ...] = (
     (
-        r"no space left on device|database or disk is full|disk quota exceeded",
-        "The disk that holds the lake is full.",
+        FULL,
+        "The disk that holds the lake or its temporary files is full.",
         "Free space and run again: everything committed so far is kept.",
     ),
     (
@@ -39,7 +49,7 @@ _REMEDIES: tuple[tuple[str, str, str], ...] = (
         "Check its free space and run again: everything committed so far is kept.",
     ),
     (
-        r"readonly database|read-only file system|permission denied|operation not permitted",
+        UNWRITABLE,
         "The lake's folder cannot be written.",
         "Make the folder writable, or choose another one with LAKE_CATALOG and LAKE_DATA_PATH.",
     ),
@@ -52,6 +62,11 @@ _REMEDIES: tuple[tuple[str, str, str], ...] = (
         r"file is not a database|database disk image is malformed",
         "The lake's catalogue file is not a SQLite database, or it is damaged.",
         "Point LAKE_CATALOG at the right file, or restore it from a backup.",
+    ),
+    (
+        r"failed to migrate ducklake",
+        "The lake's catalogue could not be brought to today's DuckLake format.",
+        "Put a backup of the catalogue in its place, or use the release of this project that wrote it.",
     ),
     (
         r"does not match existing data path",
@@ -76,19 +91,40 @@ def is_conflict(error: BaseException) -> bool:
     return isinstance(error, duckdb.Error) and _CONFLICT.search(str(error)) is not None
 
 
+def retrying() -> Retrying:
+    """Tries again, for up to two minutes, what failed only because another writer was faster."""
+    return Retrying(
+        retry=retry_if_exception(is_conflict),
+        wait=wait_random_exponential(multiplier=0.05, max=2),
+        stop=stop_after_delay(_RETRY_SECONDS),
+        reraise=True,
+    )
+
+
 def says_no_lake(error: BaseException) -> bool:
     """True where the catalogue can be reached but holds no lake yet."""
     return "creating a new DuckLake is explicitly disabled" in str(error)
 
 
-def explain(error: Exception) -> LakeError:
+def says_older_format(error: BaseException) -> bool:
+    """True where an older DuckLake wrote the catalogue, which this one can bring to its own format."""
+    version = _FORMAT_MISMATCH.search(str(error))
+    if version is None:
+        return False
+    stored, known = ([int(number) for number in re.findall(r"\d+", text)[:2]] for text in version.groups())
+    return bool(stored) and stored < known
+
+
+def explain(error: Exception, folders: Sequence[Path] = ()) -> LakeError:
     """The error as fact and remedy; DuckDB's own message is part of the fact. Passwords are blanked."""
     message = _PASSWORD.sub(lambda match: f"{match[1] or match[3]}***", str(error)).strip()
-    version = re.search(r"catalog version is (\S+), but the extension requires version (\S+?)\.?\s", message + " ")
+    version = _FORMAT_MISMATCH.search(message)
     if version is not None:
         return LakeError(
             f"The lake's catalogue has DuckLake format {version[1]}; this installation reads {version[2]}.",
-            "Use the release of this project that wrote it, or a newer one.",
+            UPGRADE_REMEDY
+            if says_older_format(error)
+            else "Use the release of this project that wrote it, or a newer one.",
         )
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         message = f"No space left on device: {message}"
@@ -99,14 +135,18 @@ def explain(error: Exception) -> LakeError:
         )
     for pattern, fact, remedy in _REMEDIES:
         if re.search(pattern, message, re.IGNORECASE):
-            return LakeError(f"{fact} ({message})", remedy)
+            where = f" {fullest([*folders, Path(tempfile.gettempdir())])}." if pattern == FULL else ""
+            return LakeError(f"{fact}{where} ({message})", remedy)
     return LakeError(f"The lake refused an operation: {message}")
 
 
 @contextlib.contextmanager
-def explained() -> Iterator[None]:
-    """Turns errors of DuckDB and of the file system into LakeError, without DuckDB's trace."""
+def explained(folders: Sequence[Path] = ()) -> Iterator[None]:
+    """Turns errors of DuckDB and of the file system into LakeError, without DuckDB's trace.
+
+    Where a disk is full, the message names which of these folders (and the one of temporary files) is on it.
+    """
     try:
         yield
     except (duckdb.Error, OSError) as error:
-        raise explain(error) from None
+        raise explain(error, folders) from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-import tempfile
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from resources.errors import LakeError
 from resources.lake_address import literal
 from resources.lake_errors import explained
+from resources.scratch import scratch_folder
 
 Rows = pa.Table | pa.RecordBatchReader
 """`pa.RecordBatchReader.from_batches` makes a stream of any iterator of batches; it is consumed once."""
@@ -99,10 +100,14 @@ def prepared(change: Replacement) -> Iterator[Prepared]:
     """The change in a form that can be repeated; a stream's temporary file is removed at the end."""
     rows = change.rows
     if rows is not None and not isinstance(rows, pa.Table):
-        with tempfile.TemporaryDirectory(prefix="synth-spool-") as folder:
-            path = Path(folder) / "rows.parquet"
+        with explained():
+            folder = scratch_folder("spool")
+        try:
+            path = folder / "rows.parquet"
             _spool(rows, path)
             yield Prepared(change.table, change.where, path, rows.schema)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     else:
         yield Prepared(change.table, change.where, rows, pa.schema([]) if rows is None else rows.schema)
 

@@ -19,13 +19,12 @@ from typing import Any
 import tenacity
 
 from resources.inference import Completion, CompletionRequest, ErrorKind
-from resources.model_call import FINAL_KINDS, CallError, RetryPolicy, complete
+from resources.model_call import FINAL_KINDS, HOPELESS_KINDS, CallError, RetryPolicy, complete
 
 
 class Circuit:
-    """One server as all its lanes see it: open (given up) after `give_up_after_seconds` of nothing but failures.
-
-    Used on the event loop only.
+    """One server as all its lanes see it: open (given up) after `give_up_after_seconds` of nothing but failures, and
+    at once after a failure that every request would share. Used on the event loop only.
     """
 
     def __init__(self, base_url: str, policy: RetryPolicy) -> None:
@@ -33,6 +32,7 @@ class Circuit:
         self.is_open = False
         self.kind: ErrorKind = "unreachable"
         self._policy = policy
+        self._reason = ""
         self._failing_since: float | None = None
         self._last_failure = 0.0
         self._waiting: set[asyncio.Timeout] = set()
@@ -50,8 +50,10 @@ class Circuit:
             self._failing_since = now
         self._last_failure = now
         self.kind = "unreachable" if error.kind == "server_error" else error.kind
-        if max(now - self._failing_since, error.retry_after_seconds) >= self._policy.give_up_after_seconds:
+        lasts_seconds = max(now - self._failing_since, error.retry_after_seconds)
+        if error.kind in HOPELESS_KINDS or lasts_seconds >= self._policy.give_up_after_seconds:
             self.is_open = True
+            self._reason = self._why(error)
             self.interrupt()
 
     def interrupt(self) -> None:
@@ -60,11 +62,22 @@ class Circuit:
             if scope.when() is None:
                 scope.reschedule(asyncio.get_running_loop().time())
 
-    def failed(self, request: CompletionRequest, last: CallError | None = None) -> Completion:
+    def failed(self, request: CompletionRequest) -> Completion:
         """The completion of a request that is not sent (again) because the server is given up."""
-        because = f" The last failure: {last}" if last else ""
-        message = f"{self.base_url} gave nothing but failures for {self._policy.give_up_after_seconds:g} s.{because}"
-        return Completion(request.request_key, error_kind=self.kind, error=message)
+        return Completion(request.request_key, error_kind=self.kind, error=self._reason)
+
+    def _why(self, error: CallError) -> str:
+        if error.kind in HOPELESS_KINDS:
+            return f"{self.base_url} refuses every request: {error}"
+        patience = f"{self._policy.give_up_after_seconds:g} s"
+        has_long_pause = error.retry_after_seconds >= self._policy.give_up_after_seconds
+        what = (
+            f"asks to wait for more than {patience}" if has_long_pause else f"gave nothing but failures for {patience}"
+        )
+        return (
+            f"The server at {self.base_url} {what}, so it was given up. Start it again, or correct VLLM_BASE_URL "
+            f"(JUDGE_BASE_URL). The last failure: {error}"
+        )
 
     @asynccontextmanager
     async def waiting(self) -> AsyncIterator[None]:
@@ -182,8 +195,8 @@ class Lanes:
             async with circuit.waiting():
                 return await attempts(attempt)
         except TimeoutError:
-            return circuit.failed(request, last)
+            return circuit.failed(request)
         except CallError as error:
             if circuit.is_open and error.kind not in FINAL_KINDS:
-                return circuit.failed(request, error)
+                return circuit.failed(request)
             return Completion(request.request_key, error_kind=error.kind, error=str(error))

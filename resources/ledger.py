@@ -102,9 +102,12 @@ class Ledger:
 
     lake: Lake
 
-    def known_keys(self, request_keys: Sequence[str]) -> set[str]:
-        """Those of the keys that have an answer. One pass over the ledger's keys for any number of them."""
-        rows = self._first_rows(COMPLETIONS, "request_key", request_keys, ("request_key",))
+    def known_keys(self, request_keys: Sequence[str], since: datetime | None = None) -> set[str]:
+        """Those of the keys that have an answer. One pass over the ledger's keys for any number of them.
+
+        With `since` only over answers with that `created_at` or a later one: files of older ones are not read.
+        """
+        rows = self._first_rows(COMPLETIONS, "request_key", request_keys, ("request_key",), {"created_at >= ?": since})
         return set() if rows is None else set(rows["request_key"].to_pylist())
 
     def fetch(self, request_keys: Sequence[str]) -> dict[str, Completion]:
@@ -129,7 +132,9 @@ class Ledger:
     def known_perplexities(self, reference_model: str, text_hashes: Sequence[str]) -> dict[str, PerplexityScore]:
         """The scores that this reference model has given to those of the texts that it has seen."""
         columns = ("text_hash", *PerplexityScore._fields)
-        rows = self._first_rows(PERPLEXITIES, "text_hash", text_hashes, columns, reference_model)
+        rows = self._first_rows(
+            PERPLEXITIES, "text_hash", text_hashes, columns, {"reference_model = ?": reference_model}
+        )
         if rows is None:
             return {}
         return {row.pop("text_hash"): PerplexityScore(**row) for row in rows.to_pylist()}
@@ -180,20 +185,24 @@ class Ledger:
         key: str,
         keys: Iterable[str],
         columns: Sequence[str],
-        reference_model: str | None = None,
+        conditions: Mapping[str, object] | None = None,
     ) -> pa.Table | None:
-        """The earliest row of each key that is there; None where there is nothing to look up or no table."""
+        """The earliest row of each key that is there; None where there is nothing to look up or no table.
+
+        `conditions` are SQL conditions with the value of each; one whose value is None does not apply.
+        """
         wanted = pa.table({key: pa.array(set(keys), pa.string())})
         if not wanted.num_rows or not self.lake.has_table(table):
             return None
         # Looking for keys alone needs no order; it is a quarter of the time.
         order = f"ORDER BY {key}, created_at, {', '.join(columns)}" if len(columns) > 1 else ""
-        condition = "" if reference_model is None else "WHERE reference_model = ?"
+        applied = {sql: value for sql, value in (conditions or {}).items() if value is not None}
+        condition = f"WHERE {' AND '.join(applied)}" if applied else ""
         statement = f"""
             SELECT DISTINCT ON ({key}) {", ".join(columns)}
             FROM {table} SEMI JOIN wanted USING ({key}) {condition} {order}
         """  # noqa: S608
-        return self.lake.query(statement, [] if reference_model is None else [reference_model], {"wanted": wanted})
+        return self.lake.query(statement, list(applied.values()), {"wanted": wanted})
 
 
 def _completion_row(entry: LedgerEntry, created_at: datetime) -> dict[str, object]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -35,6 +35,8 @@ class LedgerWriter:
     """
 
     def __init__(self, ledger: _Recorder, batch_size: int = 64, batch_seconds: float = 2.0) -> None:
+        self.on_committed: Callable[[Sequence[str]], None] = lambda keys: None
+        """Told the request keys of each batch as soon as it is committed, on the thread that committed it."""
         self._ledger = ledger
         self._batch_size = batch_size
         self._batch_seconds = batch_seconds
@@ -57,8 +59,9 @@ class LedgerWriter:
         if entry.completion.error_kind is not None:
             raise ValueError(f"A failed request is no answer to keep: {entry.completion.request_key}.")
         with self._state:
-            self._raise_error()
+            # Also where commits fail: leaving the context tries once more to keep it, and counts what it could not.
             self._waiting.append(entry)
+            self._raise_error()
             if len(self._waiting) == 1:
                 self._commit_at = time.monotonic() + self._batch_seconds
             if len(self._waiting) in (1, self._batch_size):
@@ -90,12 +93,14 @@ class LedgerWriter:
             return
         try:
             # The thread has given up, but paid answers are worth one more attempt.
-            self._ledger.record(left)
+            self._record(left)
         except LakeError as failure:
+            # The first error is what happened; this one must not take its place.
+            happened = failure if error is None else error
+            because = "" if happened in (failure, self._error) else f" {failure}"
+            happened.add_note(f"{len(left)} paid answers could not be kept and are asked for again.{because}")
             if error is None:
                 raise
-            # The first error is what happened; this one must not take its place.
-            error.add_note(f"{len(left)} answers could not be kept either. {failure}")
 
     def _raise_error(self) -> None:
         if self._error is not None:
@@ -111,7 +116,7 @@ class LedgerWriter:
                     return
                 self._committing, self._waiting = self._waiting, []
             try:
-                self._ledger.record(self._committing)
+                self._record(self._committing)
             except BaseException as error:
                 with self._state:
                     self._error = error
@@ -123,6 +128,10 @@ class LedgerWriter:
             self._commits += 1
             if self._commits % _COMPACT_EVERY_COMMITS == 0:
                 self._compact()
+
+    def _record(self, entries: Sequence[LedgerEntry]) -> None:
+        self._ledger.record(entries)
+        self.on_committed([entry.completion.request_key for entry in entries])
 
     def _is_due(self) -> bool:
         is_asked = self._is_closing or self._is_flushing

@@ -36,7 +36,7 @@ class RetryPolicy:
 
     def attempts_left(self, kind: ErrorKind, failures: int) -> bool:
         """Whether a request may be sent again after so many failures of this kind; waiting for a server counts none."""
-        if kind in FINAL_KINDS:
+        if kind in FINAL_KINDS or kind in HOPELESS_KINDS:
             return False
         if kind in ("server_error", "malformed"):
             return failures < self.server_error_attempts
@@ -45,6 +45,9 @@ class RetryPolicy:
 
 FINAL_KINDS: frozenset[ErrorKind] = frozenset({"context_overflow", "bad_request"})
 """Failures that are the request's own: the server works, and another attempt would fail alike."""
+
+HOPELESS_KINDS: frozenset[ErrorKind] = frozenset({"unauthorized", "not_served"})
+"""Failures that every request to this server would share until a setting is corrected: it is given up at once."""
 
 
 class CallError(Exception):
@@ -104,7 +107,7 @@ def _completion_of(request_key: str, response: Any, wall_seconds: float) -> Comp
     raw = response.raw if isinstance(response.raw, Mapping) else {}
     # The engine invents an empty choice where the body has none.
     if not raw.get("choices"):
-        raise CallError("malformed", "The server answered with status 200 but without choices.")
+        raise CallError("malformed", "The server's answer holds no choices.")
     choice = response.choices[0]
     usage = raw.get("usage") or {}
     return Completion(
@@ -125,10 +128,21 @@ _KINDS: dict[str, ErrorKind] = {
     "api_connection": "unreachable",
     "internal_server": "server_error",
     "api_error": "malformed",
+    "authentication": "unauthorized",
+    "permission_denied": "unauthorized",
+    "not_found": "not_served",
 }
 """From the engine's error kinds; every other one is a 4xx, final for the request."""
 
 _NO_SERVER_BEHIND_PROXY = (502, 503, 504)
+
+_REMEDIES: dict[ErrorKind, str] = {
+    "unauthorized": " Set VLLM_API_KEY (JUDGE_API_KEY for a judge on a server of its own) to a key that it accepts.",
+    "not_served": " Set VLLM_MODEL (JUDGE_MODEL) to a model that it serves and VLLM_BASE_URL (JUDGE_BASE_URL) to its "
+    "OpenAI address, which usually ends in /v1.",
+}
+_LONGEST_MESSAGE_CHARS = 300
+"""Enough for any server's reason; a proxy's error page goes on for kilobytes."""
 
 
 def _failure_of(error: Exception) -> CallError:
@@ -138,12 +152,21 @@ def _failure_of(error: Exception) -> CallError:
     engine_kind = getattr(error, "kind", None)
     if engine_kind is None:
         return CallError("malformed", f"The server's answer could not be read: {type(error).__name__}: {error}")
-    status = getattr(error, "status_code", None)
+    status = getattr(error, "status_code", None) or 0
     kind = _KINDS.get(str(engine_kind.value), "bad_request")
     if isinstance(error.__cause__, httpx.ConnectTimeout) or status in _NO_SERVER_BEHIND_PROXY:
         kind = "unreachable"
+    elif 300 <= status < 400:
+        kind = "not_served"
+    elif status == 413:
+        # The engine takes it for a prompt beyond the context, which would be kept for ever; it is a proxy's limit.
+        kind = "bad_request"
+    elif status == 429:
+        # Also where the text speaks of a quota, which the engine takes for final.
+        kind = "rate_limited"
     prefix = f"HTTP {status}: " if status else ""
-    return CallError(kind, f"{prefix}{str(error) or type(error.__cause__ or error).__name__}", _retry_after(error))
+    reason = " ".join(str(error).split())[:_LONGEST_MESSAGE_CHARS] or type(error.__cause__ or error).__name__
+    return CallError(kind, f"{prefix}{reason}{_REMEDIES.get(kind, '')}", _retry_after(error))
 
 
 def _retry_after(error: Exception) -> float:

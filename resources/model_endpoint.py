@@ -13,10 +13,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import TypeAdapter, ValidationError
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
 from resources.errors import ModelNotServedError, ServerUnreachableError
 from resources.inference import ServedModel, TextGenerator, Tokenizer
 from resources.tokenizer import resolve_tokenizer
 from resources.vllm_resource import VLLMResource
+
+_MEMORIES = TypeAdapter(dict[str, ServedModel])
 
 
 class ModelEndpoint(Protocol):
@@ -38,6 +43,10 @@ class ModelEndpoint(Protocol):
         """Keep who the model is for the time when the server is down; called by whatever is allowed to write."""
         ...
 
+    def forget(self) -> None:
+        """Look again the next time; called by a process that outlives what the server serves."""
+        ...
+
 
 class VLLMEndpoint:
     """`ModelEndpoint` over a VLLMResource; remembers the served model in a small JSON file under the project's home."""
@@ -48,6 +57,7 @@ class VLLMEndpoint:
         self._models_dir = models_dir
         self._model: ServedModel | None = None
         self._tokenizer: Tokenizer | None = None
+        self._was_alive = False
 
     def known_model(self) -> ServedModel | None:
         """The served model; as last seen while the server is down, and as configured where it was never seen."""
@@ -63,9 +73,15 @@ class VLLMEndpoint:
             self._tokenizer = resolve_tokenizer(model, base_url, self._models_dir, api_key=self._vllm.api_key())
         return self._tokenizer
 
+    def forget(self) -> None:
+        """Ask the server again the next time, without waiting for one that is down."""
+        self._model = None
+        self._tokenizer = None
+        self._was_alive = False
+
     def generator(self) -> TextGenerator:
         """A generator for the live server, which must serve the model that this process has planned with."""
-        live = self._vllm.served_model()
+        live = self._live_model()
         if self._model is not None and (live.name, live.revision) != (self._model.name, self._model.revision):
             raise ModelNotServedError(
                 f"The server at {self._vllm.base_url} now serves {live.name} (revision {live.revision or 'unknown'}), "
@@ -74,31 +90,49 @@ class VLLMEndpoint:
             )
         return self._vllm.generator()
 
+    def _live_model(self) -> ServedModel:
+        """What is served now. A server that this process has seen alive is waited for, as the generator would wait."""
+        attempts = Retrying(
+            retry=retry_if_exception_type(ServerUnreachableError),
+            wait=wait_random_exponential(multiplier=0.5, max=10),
+            stop=stop_after_delay(self._vllm.give_up_after_seconds if self._was_alive else 0.0),
+            reraise=True,
+        )
+        model = attempts(self._vllm.served_model)
+        self._was_alive = True
+        return model
+
     def _look(self) -> ServedModel | None:
         try:
-            model = self._vllm.served_model()
+            return self._live_model()
         except ServerUnreachableError:
             return self._remembered()
-        return model
 
     def _memory_key(self) -> str:
         return f"{self._vllm.base_url}|{self._vllm.model or ''}"
 
     def _remembered(self) -> ServedModel | None:
-        known = json.loads(self._memory.read_text()) if self._memory.exists() else {}
-        if self._memory_key() in known:
-            return ServedModel(**known[self._memory_key()])
+        known = self._memories().get(self._memory_key())
+        if known is not None:
+            return known
         return ServedModel(self._vllm.model) if self._vllm.model else None
+
+    def _memories(self) -> dict[str, ServedModel]:
+        """What the memory file holds; nothing where it is cut off or of another shape: it only saves asking."""
+        try:
+            return _MEMORIES.validate_json(self._memory.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return {}
 
     def remember(self) -> None:
         """Write the model to the memory file, if it is news."""
         model = self.known_model()
-        known = json.loads(self._memory.read_text()) if self._memory.exists() else {}
-        if model is None or known.get(self._memory_key()) == asdict(model):
+        known = self._memories()
+        if model is None or known.get(self._memory_key()) == model:
             return
-        known[self._memory_key()] = asdict(model)
+        known[self._memory_key()] = model
         self._memory.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=self._memory.parent)
         with os.fdopen(handle, "w") as file:
-            json.dump(known, file, indent=1)
+            json.dump({key: asdict(value) for key, value in known.items()}, file, indent=1)
         os.replace(temporary, self._memory)

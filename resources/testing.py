@@ -88,6 +88,9 @@ class FakeEndpoint:
     def remember(self) -> None:
         """Nothing: there is no server that could be down."""
 
+    def forget(self) -> None:
+        """Nothing: the model is the generator's and is never looked up."""
+
 
 def fake_completion(request: CompletionRequest, text: str | None = None) -> Completion:
     """What the fake server would answer to a request; with `text`, a whole answer of that text instead."""

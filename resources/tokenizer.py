@@ -71,6 +71,10 @@ class LocalTokenizer:
         return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
 
 
+_PATIENCE_SECONDS = 300.0
+"""As long as a request for an answer waits for a server that has gone (`resources.model_call`)."""
+
+
 class ServerTokenizer:
     """Asks vLLM's `/tokenize`, a few texts at a time, and remembers the last `cache_size` counts.
 
@@ -92,6 +96,7 @@ class ServerTokenizer:
         self._client = httpx.Client(headers=headers, timeout=httpx.Timeout(60.0, connect=5.0))
         self._parallel = parallel
         self._cache_size = cache_size
+        self._has_counted = False
         self._cache: OrderedDict[bytes, int] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -141,14 +146,18 @@ class ServerTokenizer:
             )
         return count
 
-    @tenacity.retry(
-        retry=tenacity.retry_if_exception_type(httpx.TransportError),
-        stop=tenacity.stop_after_attempt(3),
-        wait=tenacity.wait_random_exponential(0.2, 2.0),
-        reraise=True,
-    )
     def _post(self, body: dict[str, object]) -> httpx.Response:
-        return self._client.post(self._url, json=body)
+        # A server that has counted before is being started again; one that never has may not be there at all.
+        patience = tenacity.stop_after_delay(_PATIENCE_SECONDS) if self._has_counted else tenacity.stop_after_attempt(3)
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(httpx.TransportError),
+            stop=patience,
+            wait=tenacity.wait_random_exponential(0.2, 2.0),
+            reraise=True,
+        )
+        response = attempts(self._client.post, self._url, json=body)
+        self._has_counted = True
+        return response
 
 
 class ApproximateTokenizer:

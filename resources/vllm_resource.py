@@ -19,12 +19,14 @@ from pydantic import Field
 
 from resources.errors import ModelNotServedError, ServerError, ServerUnreachableError, SettingError
 from resources.inference import ServedModel
+from resources.model_call import DEFAULT_RETRY, RetryPolicy
 from resources.model_folder import content_revision
 
 if TYPE_CHECKING:
     from resources.data_designer_generator import DataDesignerGenerator
 
 _API_KEY_VARIABLE = "VLLM_API_KEY"
+_NO_SERVER_BEHIND_PROXY = (502, 503, 504)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -62,6 +64,14 @@ class VLLMResource(dg.ConfigurableResource):
     api_key_variable: str = Field(default=_API_KEY_VARIABLE, description="Environment variable that holds the API key.")
     probe_timeout_seconds: float = Field(default=10.0, gt=0, description="For health, model list and metrics.")
     request_timeout_seconds: float = Field(default=120.0, gt=0, description="For the test request.")
+    answer_timeout_seconds: float = Field(
+        default=DEFAULT_RETRY.request_timeout_seconds, gt=0, description="An answer in bulk may take this long."
+    )
+    give_up_after_seconds: float = Field(
+        default=DEFAULT_RETRY.give_up_after_seconds,
+        ge=0,
+        description="A server that gives nothing but failures for this long is given up for the rest of a run.",
+    )
 
     @property
     def base_urls(self) -> tuple[str, ...]:
@@ -172,6 +182,7 @@ class VLLMResource(dg.ConfigurableResource):
             model=self.served_model(),
             api_key=self.api_key(),
             max_parallel_requests=self.max_parallel_requests,
+            retry=RetryPolicy(self.answer_timeout_seconds, self.give_up_after_seconds),
         )
 
     def _models_at(self, url: str) -> list[ServedModel]:
@@ -224,7 +235,12 @@ class VLLMResource(dg.ConfigurableResource):
         if answer.status_code in (401, 403):
             raise ServerError(
                 f"The server at {base_url} refused the API key (HTTP {answer.status_code}).",
-                f"Set {_API_KEY_VARIABLE} to the key that the server was started with.",
+                f"Set {self.api_key_variable} to the key that the server was started with.",
+            )
+        if answer.status_code in _NO_SERVER_BEHIND_PROXY:
+            raise ServerUnreachableError(
+                f"Nothing but a proxy answers at {base_url} (HTTP {answer.status_code}): there is no server behind it.",
+                "Start the server, or set VLLM_BASE_URL to one that runs.",
             )
         if not answer.is_success and not (accept_missing and answer.status_code in (404, 405)):
             raise _strange_answer(base_url, urlsplit(address).path, answer)

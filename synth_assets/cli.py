@@ -29,16 +29,41 @@ class _Group(click.Group):
             _fail(error, 2)
         except SynthError as error:
             _fail(error, 1)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             click.echo("\nStopped. What was answered is kept; the same command goes on from there.", err=True)
+            _echo_notes(error)
             sys.exit(130)
+        except Exception as error:
+            if (known := _storage_error(error)) is None:
+                raise
+            _fail(known, 1)
 
 
 def _fail(error: SynthError, code: int) -> None:
     click.echo(f"Error: {error}", err=True)
+    _echo_notes(error)
     if isinstance(error, ServerError):
         click.echo("`synth serve` starts a server; `synth status` shows what is kept.", err=True)
     sys.exit(code)
+
+
+def _echo_notes(error: BaseException) -> None:
+    for note in getattr(error, "__notes__", ()):
+        click.echo(note, err=True)
+
+
+def _storage_error(error: Exception) -> SynthError | None:
+    from resources.storage_errors import explain_storage
+    from synth_assets.settings import Settings
+
+    try:
+        known = explain_storage(error, [Settings.from_environment().home])
+    except SettingError:
+        return None
+    if known is not None:
+        for note in getattr(error, "__notes__", ()):
+            known.add_note(note)
+    return known
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -65,24 +90,31 @@ def _selection(command: Any) -> Any:
     return command
 
 
+regenerate_option = click.option(
+    "--regenerate", "is_regenerated", is_flag=True, help="Ask anew for the selection's answers; the old ones are kept."
+)
+
+
 @main.command()
 @_selection
+@regenerate_option
 @json_option
-def plan(strategies: tuple[str, ...], files: tuple[str, ...], as_json: bool) -> None:
+def plan(strategies: tuple[str, ...], files: tuple[str, ...], is_regenerated: bool, as_json: bool) -> None:
     """What a run would do, and what it would cost. Writes nothing."""
     from synth_assets.commands.plan import plan_command
 
-    plan_command(strategies, files, as_json)
+    plan_command(strategies, files, is_regenerated, as_json)
 
 
 @main.command()
 @_selection
+@regenerate_option
 @json_option
-def run(strategies: tuple[str, ...], files: tuple[str, ...], as_json: bool) -> None:
+def run(strategies: tuple[str, ...], files: tuple[str, ...], is_regenerated: bool, as_json: bool) -> None:
     """Materialize what is stale, and only that."""
     from synth_assets.commands.run import run_command
 
-    sys.exit(run_command(strategies, files, as_json))
+    sys.exit(run_command(strategies, files, is_regenerated, as_json))
 
 
 @main.command()
@@ -112,6 +144,14 @@ def query(sql: str, as_json: bool) -> None:
     from synth_assets.commands.query import query_command
 
     query_command(sql, as_json)
+
+
+@main.command()
+def upgrade() -> None:
+    """Bring the tables of an earlier release up to date, as the first run does. Keeps every row and asks no model."""
+    from synth_assets.commands.upgrade import upgrade_command
+
+    upgrade_command()
 
 
 @main.command()

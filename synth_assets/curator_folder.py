@@ -1,7 +1,7 @@
 """The folder of Curator outputs, seen as partitions with content versions.
 
-In: which files there are and which content each has. Out: reading documents (`core.documents`) and deciding what to do
-about a change (`planning`).
+In: which files there are and which content each has, wherever they are. Out: listing a folder (`local_folder`) or an
+object store (`object_store`), reading documents (`core.documents`), and what to do about a change (`planning`).
 """
 
 from __future__ import annotations
@@ -9,48 +9,107 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 from resources.errors import SynthError
-from synth_assets.core.documents import content_fingerprint, list_curator_files
+from synth_assets.core.curator_files import CuratorFile
+from synth_assets.core.documents import CuratorFileError, content_fingerprint
+from synth_assets.local_folder import LocalFolder
+from synth_assets.object_store import ObjectStore
+
+_HASHING_THREADS = 8
+"""An object store answers each request after tens of milliseconds; hashing itself releases the interpreter lock."""
+
+_CLOCK_STEP_NS = 2 * 10**9
+"""A store keeps times in whole seconds: a file this young can be replaced and still have the same size and time."""
+
+
+class CuratorStore(Protocol):
+    """Where the files are; `str()` of it is the address."""
+
+    @property
+    def has_whole_files_only(self) -> bool:
+        """Whether a file appears at once, when all of it is written."""
+        ...
+
+    def files(self) -> dict[str, CuratorFile]:
+        """All Curator outputs by their relative name, sorted; raises CuratorFolderError."""
+        ...
+
+    def find(self, curator_file: str) -> CuratorFile | None:
+        """One of them as it is now; None when it is gone."""
+        ...
+
+    def location(self, curator_file: str) -> str:
+        """Where it is, for people."""
+        ...
 
 
 class CuratorFolder:
-    """Files of one folder; content hashes are kept by size and modification time, so that a look costs no reading."""
+    """Files under one address; hashes are kept by size and modification time, so that a look costs no reading."""
 
-    def __init__(self, folder: Path, cache_file: Path | None = None) -> None:
-        self.folder = folder
+    def __init__(self, address: Path | str, cache_file: Path | None = None) -> None:
+        self._store: CuratorStore = LocalFolder(address) if isinstance(address, Path) else ObjectStore(address)
         self._cache_file = cache_file
-        self._hashes: dict[str, tuple[int, int, str]] = {}
-        if cache_file is not None and cache_file.exists():
-            stored = json.loads(cache_file.read_text())
-            self._hashes = {name: (size, mtime, version) for name, (size, mtime, version) in stored.items()}
+        self._hashes = self._stored_hashes()
 
-    def files(self) -> dict[str, Path]:
-        """`curator_file` (path relative to the folder) to path, sorted."""
-        return list_curator_files(self.folder)
+    def __str__(self) -> str:
+        return str(self._store)
 
-    def path(self, curator_file: str) -> Path:
-        """The path of one file; raises SynthError when it is gone."""
-        path = self.folder / curator_file
-        if not path.is_file():
-            raise SynthError(f"{path} is gone.", "Run `synth run`: it retires the partitions of deleted files.")
-        return path
+    @property
+    def has_whole_files_only(self) -> bool:
+        """Whether a file appears at once, when all of it is written."""
+        return self._store.has_whole_files_only
+
+    def location(self, curator_file: str) -> str:
+        """Path or address of one file, for people."""
+        return self._store.location(curator_file)
+
+    def files(self) -> dict[str, CuratorFile]:
+        """`curator_file` (name relative to the address) to file, sorted."""
+        return self._store.files()
+
+    def file(self, curator_file: str) -> CuratorFile:
+        """One file as it is now; raises SynthError when it is gone."""
+        found = self._store.find(curator_file)
+        if found is None:
+            raise SynthError(
+                f"{self.location(curator_file)} is gone.",
+                "Run `synth run`: it retires the partitions of deleted files.",
+            )
+        return found
 
     def versions(self, names: Collection[str] | None = None) -> dict[str, str]:
         """Content version of each file (or of those named that exist)."""
-        wanted = self.files() if names is None else {n: self.folder / n for n in names if (self.folder / n).is_file()}
-        return {name: self.version(name, path) for name, path in wanted.items()}
+        files = self.files()
+        wanted = files if names is None else {name: files[name] for name in names if name in files}
+        with ThreadPoolExecutor(_HASHING_THREADS) as pool:
+            versions = dict(zip(wanted, pool.map(self._version_if_there, wanted, wanted.values()), strict=True))
+        self._hashes = {name: known for name, known in self._hashes.items() if name in files}
+        return {name: version for name, version in versions.items() if version is not None}
 
-    def version(self, name: str, path: Path) -> str:
+    def _version_if_there(self, curator_file: str, file: CuratorFile) -> str | None:
+        try:
+            return self.version(curator_file, file)
+        except CuratorFileError:
+            if self._store.find(curator_file) is None:
+                return None  # deleted since it was listed
+            raise
+
+    def version(self, curator_file: str, file: CuratorFile) -> str:
         """Hash of one file's bytes."""
-        status = path.stat()
-        known = self._hashes.get(name)
-        if known is None or known[:2] != (status.st_size, status.st_mtime_ns):
-            known = (status.st_size, status.st_mtime_ns, content_fingerprint(path))
-            self._hashes[name] = known
-        return known[2]
+        known = self._hashes.get(curator_file)
+        if known is not None and known[:2] == (file.size_bytes, file.modified_ns):
+            return known[2]
+        looked_at_ns = time.time_ns()
+        version = content_fingerprint(file.source)
+        if abs(looked_at_ns - file.modified_ns) > _CLOCK_STEP_NS:
+            self._hashes[curator_file] = (file.size_bytes, file.modified_ns, version)
+        return version
 
     def save_cache(self) -> None:
         """Keep the hashes for the next process; called by whatever is allowed to write."""
@@ -59,5 +118,14 @@ class CuratorFolder:
         self._cache_file.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=self._cache_file.parent)
         with os.fdopen(handle, "w") as file:
-            json.dump(self._hashes, file)
+            json.dump({"address": str(self), "files": self._hashes}, file)
         os.replace(temporary, self._cache_file)
+
+    def _stored_hashes(self) -> dict[str, tuple[int, int, str]]:
+        """What the last process kept; nothing where it looked at another folder, whose names may be the same."""
+        if self._cache_file is None or not self._cache_file.exists():
+            return {}
+        stored = json.loads(self._cache_file.read_text())
+        if stored.get("address") != str(self):
+            return {}
+        return {name: (size, modified, version) for name, (size, modified, version) in stored["files"].items()}

@@ -22,6 +22,11 @@ concurrency:
     default_limit: 1
 run_monitoring:
   enabled: true
+# A run whose process died is started again; one whose asset or check failed is not: it would fail again, for money.
+run_retries:
+  enabled: true
+  max_retries: 2
+  retry_on_asset_or_op_failure: false
 """
 
 

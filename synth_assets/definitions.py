@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from synth_assets.assets.checks import build_checks
+from synth_assets.assets.dead_runs import end_dead_runs
 from synth_assets.assets.exports import multistrategy_file
 from synth_assets.assets.judge_scores import judge_scores
 from synth_assets.assets.keys import ROOTS
@@ -20,7 +21,9 @@ from synth_assets.assets.rephrased import build_rephrased_asset
 from synth_assets.assets.reports import cost, html, quality
 from synth_assets.assets.seed import corpus_profile, curated_documents
 from synth_assets.assets.serving import baseline
-from synth_assets.dagster_home import prepare_dagster_home
+from synth_assets.automation import automated, build_automation
+from synth_assets.curator_partitions import build_curator_partitions
+from synth_assets.dagster_home import open_instance
 from synth_assets.jobs import build_bring_up_to_date
 from synth_assets.project import Project, build_project, plain_resources
 from synth_assets.sensors import build_sensors
@@ -39,7 +42,7 @@ def project_defs(project: Project) -> dg.Definitions:
         *ROOTS,
         curated_documents,
         corpus_profile,
-        *(build_rephrased_asset(strategy) for strategy in project.strategies),
+        *(build_rephrased_asset(strategy, project.strategies) for strategy in project.strategies),
         *build_merged_assets(project.strategies),
         perplexity,
         judge_scores,
@@ -50,18 +53,20 @@ def project_defs(project: Project) -> dg.Definitions:
         multistrategy_file,
     ]
     tables = dg.Definitions(
-        assets=assets,
+        assets=automated(assets, project.lake),
         asset_checks=build_checks(project.strategies),
         resources=plain_resources(project),
         executor=dg.in_process_executor,
     )
     job = build_bring_up_to_date(project, tables)
-    return dg.Definitions.merge(tables, dg.Definitions(jobs=[job], sensors=build_sensors(project, job)))
+    sensors = [*build_sensors(project, job), build_curator_partitions(project, tables), build_automation()]
+    return dg.Definitions.merge(tables, dg.Definitions(jobs=[job], sensors=sensors))
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """What `workspace.yaml` loads: the project that the environment describes."""
     settings = Settings.from_environment()
-    prepare_dagster_home(settings.dagster_home)
+    # A run of a killed process would hold its place in the queue, before any run could see to it.
+    end_dead_runs(open_instance(settings.dagster_home))
     return build_defs(settings=settings)

@@ -6,6 +6,7 @@ In: one job that runs the same planner as `synth run`. Out: materializing chosen
 import dagster as dg
 from pydantic import Field
 
+from synth_assets.assets.dead_runs import mark_run
 from synth_assets.planning.progress import SilentProgress
 from synth_assets.planning.run import RunSelection, StaleRunner
 from synth_assets.project import Project
@@ -29,6 +30,7 @@ def build_bring_up_to_date(project: Project, tables: dg.Definitions) -> dg.JobDe
             def step(self, asset: str, partition_count: int) -> None:
                 context.log.info(f"{asset}: {partition_count} partition(s)")
 
+        mark_run(context.instance, context.run)
         runner = StaleRunner(project, tables, context.instance, LogProgress())
         summary = runner.run(RunSelection.of(config.strategies, config.files))
         bought = project.purchases.total()
@@ -40,7 +42,7 @@ def build_bring_up_to_date(project: Project, tables: dg.Definitions) -> dg.JobDe
                 "answered_from_ledger": bought.answered_from_ledger,
             }
         )
-        if summary.failed:
+        if summary.failed or summary.errors:
             raise dg.Failure("; ".join(summary.errors), allow_retries=False)
 
     @dg.job(name=BRING_UP_TO_DATE, executor_def=dg.in_process_executor)

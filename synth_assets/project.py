@@ -12,8 +12,11 @@ from typing import Any
 
 import dagster as dg
 
+from resources.claims import open_claims
 from resources.duckdb_io_manager import DuckDBIOManager
+from resources.generations import read_generations
 from resources.lake import Lake
+from resources.lake_address import LakeAddress
 from resources.ledger import Ledger
 from resources.ledger_writer import LedgerWriter
 from resources.model_endpoint import ModelEndpoint, VLLMEndpoint
@@ -91,6 +94,16 @@ def build_project(settings: Settings, **overrides: Any) -> Project:
         parallel = settings.max_parallel_requests
         return VLLMResource(base_url=base_url, model=model, max_parallel_requests=parallel, api_key_variable=key)
 
+    def purchaser(endpoint: ModelEndpoint) -> Purchaser:
+        address = LakeAddress(lake.catalog, lake.data_path)
+        return Purchaser(
+            endpoint.generator,
+            ledger,
+            # One batch waits while another is committed: together `kill -9` loses at most about 64 answers.
+            lambda: LedgerWriter(ledger, batch_size=32),
+            open_claims=lambda: open_claims(address),
+        )
+
     vllm = take("vllm", lambda: server(settings.vllm_base_url, settings.vllm_model))
     judge_vllm = take("judge_vllm", lambda: server(settings.judge_base_url, settings.judge_model))
     lake = take("lake", lambda: Lake(settings.lake_catalog, settings.lake_data_path))
@@ -100,14 +113,8 @@ def build_project(settings: Settings, **overrides: Any) -> Project:
     rephraser = take("rephraser", lambda: VLLMEndpoint(vllm, settings.home, settings.models_dir))
     judge = take("judge", lambda: VLLMEndpoint(judge_vllm, settings.home, settings.models_dir))
     reference = take("reference", lambda: ReferenceScorer(settings.perplexity_model, settings.models_dir, ledger))
-    take("roots", lambda: Roots(curator, rephraser, judge, reference.identity))
-    take(
-        "purchases",
-        lambda: Purchases(
-            Purchaser(rephraser.generator, ledger, lambda: LedgerWriter(ledger)),
-            Purchaser(judge.generator, ledger, lambda: LedgerWriter(ledger)),
-        ),
-    )
+    take("roots", lambda: Roots(curator, rephraser, judge, reference.identity, lambda: read_generations(lake)))
+    take("purchases", lambda: Purchases(purchaser(rephraser), purchaser(judge)))
     strategies = overrides.pop("strategies", None) or discover()
     capped = tuple(strategy.capped(settings.max_output_tokens) for strategy in strategies)
     return Project(settings, {**made, **overrides}, capped)

@@ -7,6 +7,7 @@ secrets (`VLLM_API_KEY`, `JUDGE_API_KEY`), which are read where they are used an
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 
 from resources.errors import SettingError
 from synth_assets.core.hardware import Hardware
+from synth_assets.object_store import OBJECT_STORE_SCHEMES
 
 SAMPLE_CORPUS = Path(__file__).parent / "sample_corpus"
 """The corpus that the package ships; used where CURATOR_OUTPUT_DIR is not set."""
@@ -23,7 +25,9 @@ SAMPLE_CORPUS = Path(__file__).parent / "sample_corpus"
 class Settings:
     """Everything that can be set; see the README's table of settings for the meaning of each."""
 
-    curator_output_dir: Path
+    curator_output_dir: Path | str
+    """A local folder, or the address of an object store (text)."""
+    curator_asset: str | None
     home: Path
     lake_catalog: str
     lake_data_path: str
@@ -61,7 +65,8 @@ class Settings:
         base_url = _urls("VLLM_BASE_URL", env.get("VLLM_BASE_URL", "http://127.0.0.1:8000/v1"))
         models_dir = env.get("SYNTH_MODELS", "~/.cache/synth_assets/models")
         return cls(
-            curator_output_dir=Path(env.get("CURATOR_OUTPUT_DIR", str(SAMPLE_CORPUS))).expanduser().resolve(),
+            curator_output_dir=_folder_or_store(env.get("CURATOR_OUTPUT_DIR", str(SAMPLE_CORPUS)).strip()),
+            curator_asset=_asset("CURATOR_ASSET", env),
             home=home,
             lake_catalog=_catalog(env.get("LAKE_CATALOG", f"sqlite:{home}/lake/catalog.sqlite")),
             lake_data_path=env.get("LAKE_DATA_PATH", f"{home}/lake/data"),
@@ -76,6 +81,40 @@ class Settings:
             models_dir=Path(models_dir).expanduser().resolve(),
             hardware=Hardware.parse(env.get("COST_HARDWARE", "4xH100-SXM"), _price(env)),
         )
+
+
+def _folder_or_store(value: str) -> Path | str:
+    if "://" not in value:
+        return Path(value).expanduser().resolve()
+    accepted = f"Give a local folder, or {', '.join(f'{scheme}://' for scheme in OBJECT_STORE_SCHEMES)} and a prefix."
+    try:
+        parts = urlsplit(value)
+    except ValueError:  # brackets that are no IPv6 address
+        parts = urlsplit("")
+    if parts.scheme not in OBJECT_STORE_SCHEMES or not parts.netloc:
+        raise SettingError(f"CURATOR_OUTPUT_DIR is {_without_secrets(value)!r}.", accepted)
+    has_user = "@" in parts.netloc and not parts.scheme.startswith("abfs")
+    if parts.password is not None or has_user or parts.query or parts.fragment:
+        raise SettingError(
+            f"CURATOR_OUTPUT_DIR is {_without_secrets(value)!r}, with credentials or options in it.",
+            f"{accepted} Keys and endpoints come from the store's own variables, such as AWS_ACCESS_KEY_ID.",
+        )
+    return value.rstrip("/")
+
+
+def _without_secrets(address: str) -> str:
+    return re.sub(r"//[^/]*@", "//…@", address).partition("?")[0]
+
+
+def _asset(name: str, env: Mapping[str, str]) -> str | None:
+    value = env.get(name, "").strip()
+    if not value:
+        return None
+    if not all(re.fullmatch(r"[\w.-]+", part) for part in value.split("/")):
+        raise SettingError(
+            f"{name} is {value!r}.", "Give an asset key with `/` between its parts, such as curator/deduplicated."
+        )
+    return value
 
 
 def _urls(name: str, value: str) -> str:

@@ -1,10 +1,14 @@
-"""Shared fixtures: a project in a temporary home against the fake server, and the real embedded server."""
+"""Shared fixtures: a project in a temporary home against the fake server, a tiny reference model, the real server."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,7 +79,11 @@ class Workplace:
         return build_project(settings, **{"reference": LengthReference(), **self.overrides})
 
     def run(
-        self, strategies: Sequence[str] = (), files: Sequence[str] = (), has_reports: bool = False
+        self,
+        strategies: Sequence[str] = (),
+        files: Sequence[str] = (),
+        has_reports: bool = False,
+        is_regenerated: bool = False,
     ) -> tuple[RunSummary, Project]:
         """Bring everything up to date; the reports only where a test is about them, since they draw charts."""
         project = self.project()
@@ -83,7 +91,7 @@ class Workplace:
         reports = [] if has_reports else [key for key in definitions.resolve_asset_graph().get_all_asset_keys()
                                           if key.path[0] in ("reports", "export")]  # fmt: skip
         runner = StaleRunner(project, definitions, self.instance)
-        return runner.run(RunSelection(strategies, files, (BASELINE, *reports))), project
+        return runner.run(RunSelection(strategies, files, (BASELINE, *reports)), is_regenerated), project
 
     def write(self, name: str, documents: Sequence[dict[str, Any]]) -> Path:
         path = self.corpus / name
@@ -136,6 +144,64 @@ def workplace(tmp_path: Path, fake_server: FakeServer) -> Iterator[Workplace]:
     corpus.mkdir()
     with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path)) as instance:
         yield Workplace(tmp_path / "home", corpus, fake_server, instance)
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """GPT-2 with 2 layers and random weights: the real computation in no time."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-gpt2"
+    alphabet = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE({symbol: index for index, symbol in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=alphabet[0], eos_token=alphabet[0]).save_pretrained(
+        folder
+    )
+    torch.manual_seed(7)
+    config = GPT2Config(
+        vocab_size=len(alphabet), n_embd=16, n_layer=2, n_head=2, n_positions=256, bos_token_id=0, eos_token_id=0
+    )
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def start_synth(workplace: Workplace) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `synth` as a process on the workplace's home, without judge and perplexity weights; ends it at last."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, **settings: str) -> subprocess.Popen[str]:
+        environment = {
+            **os.environ,
+            "SYNTH_HOME": str(workplace.home),
+            "CURATOR_OUTPUT_DIR": str(workplace.corpus),
+            "VLLM_BASE_URL": workplace.server.base_url,
+            "VLLM_MAX_PARALLEL_REQUESTS": "2",
+            "JUDGE_SHARE": "0",
+            "HF_HUB_OFFLINE": "1",
+            **settings,
+        }
+        synth = Path(sys.executable).with_name("synth")
+        process = subprocess.Popen(
+            [str(synth), *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # Where tests run in the background, SIGINT is ignored, and a child would inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture(scope="session")

@@ -69,29 +69,6 @@ class FirstRun:
 
 
 @pytest.fixture(scope="module")
-def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """GPT-2 with 2 layers and random weights: the real computation in no time."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("models") / "tiny-gpt2"
-    alphabet = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    tokenizer = Tokenizer(models.BPE({symbol: index for index, symbol in enumerate(alphabet)}, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=alphabet[0], eos_token=alphabet[0]).save_pretrained(
-        folder
-    )
-    torch.manual_seed(7)
-    config = GPT2Config(
-        vocab_size=len(alphabet), n_embd=16, n_layer=2, n_head=2, n_positions=256, bos_token_id=0, eos_token_id=0
-    )
-    GPT2LMHeadModel(config).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def server() -> Iterator[FakeServer]:
     with FakeServer(api_key=API_KEY) as server:
         yield server
@@ -193,6 +170,17 @@ def test_after_a_run_the_plan_has_nothing_to_do_and_changes_no_file(first_run):
     assert plan["files"] == {"new": [], "changed": [], "deleted": [], "unchanged": ["a.jsonl", "sub/b.jsonl"]}
     assert plan["stale"] == []
     assert plan["total"]["to_generate"] == 0
+    assert listing(first_run.synth.home) == before
+
+
+def test_the_plan_of_asking_anew_has_the_same_calls_once_more_and_changes_no_file(first_run):
+    before = listing(first_run.synth.home)
+    plan = first_run.synth.json("plan", "--regenerate", "--strategies", "distill", "--files", "a.jsonl")
+    calls = first_run.synth.json("plan", "--regenerate")["strategies"]
+    first = {name: bill["to_generate"] for name, bill in first_run.plan_before["strategies"].items()}
+    assert {name: bill["to_generate"] for name, bill in calls.items()} == first
+    assert {item["partition"] for item in plan["stale"] if item["asset"] == "rephrased.distill"} == {"a.jsonl"}
+    assert 0 < plan["total"]["to_generate"] < first["distill"]
     assert listing(first_run.synth.home) == before
 
 
@@ -380,6 +368,13 @@ def test_a_run_without_a_server_fails_with_the_remedy(fresh):
     done = fresh("run", VLLM_BASE_URL=closed_address(), VLLM_MODEL="fake-model")
     assert done.returncode == 1
     assert "synth serve" in done.stderr
+
+
+def test_upgrade_makes_no_lake_and_says_what_there_is(fresh, first_run):
+    done = fresh("upgrade")
+    assert (done.returncode, done.stdout) == (0, "The lake does not exist yet.\n")
+    assert listing(fresh.home) == {}
+    assert "has schema version" in first_run.synth("upgrade").stdout
 
 
 def test_the_plan_without_a_server_needs_none(fresh):

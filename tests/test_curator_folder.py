@@ -42,6 +42,7 @@ def test_a_file_of_the_same_size_that_was_rewritten_has_another_version(tmp_path
 
 def test_the_next_process_takes_known_hashes_instead_of_reading(tmp_path):
     path = put(tmp_path / "corpus", "a.jsonl", "one\n")
+    os.utime(path, (1, 1))
     cache = tmp_path / "home" / "curator_files.json"
     first = CuratorFolder(tmp_path / "corpus", cache)
     versions = first.versions()
@@ -62,4 +63,31 @@ def test_versions_of_named_files_leave_out_those_that_are_gone(tmp_path):
 
 def test_the_path_of_a_file_that_is_gone_is_refused_with_the_remedy(tmp_path):
     with pytest.raises(SynthError, match="synth run"):
-        CuratorFolder(tmp_path).path("gone.jsonl")
+        CuratorFolder(tmp_path).file("gone.jsonl")
+
+
+def test_a_file_that_was_written_a_moment_ago_is_read_again_since_its_time_says_too_little(tmp_path):
+    path = put(tmp_path, "a.jsonl", "one\n")
+    status = path.stat()
+    folder = CuratorFolder(tmp_path)
+    before = folder.versions()
+    path.write_text("two\n")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert folder.versions() != before
+
+
+def test_hashes_of_another_folder_with_the_same_names_are_not_taken(tmp_path):
+    for folder, content in (("one", "one\n"), ("two", "two\n")):
+        os.utime(put(tmp_path / folder, "a.jsonl", content), (1, 1))
+    cache = tmp_path / "curator_files.json"
+    first = CuratorFolder(tmp_path / "one", cache)
+    versions = first.versions()
+    first.save_cache()
+    assert CuratorFolder(tmp_path / "two", cache).versions() != versions
+
+
+def test_hashes_in_the_first_versions_form_are_made_anew(tmp_path):
+    os.utime(put(tmp_path / "corpus", "a.jsonl", "one\n"), (1, 1))
+    cache = tmp_path / "curator_files.json"
+    cache.write_text('{"a.jsonl": [4, 1000000000, "stale"]}')
+    assert CuratorFolder(tmp_path / "corpus", cache).versions()["a.jsonl"] != "stale"

@@ -122,12 +122,12 @@ def test_no_two_strategies_share_a_code_version(graph: dg.AssetGraph) -> None:
     assert len(versions) == len(STRATEGIES)
 
 
-def test_there_is_one_job_and_a_sensor_that_is_off_until_it_is_wanted(settings: Settings) -> None:
+def test_there_is_one_job_and_every_sensor_is_off_until_it_is_wanted(settings: Settings) -> None:
     repository = build_defs(settings=settings).get_repository_def()
-    (sensor,) = repository.sensor_defs
-    assert sensor.name == "curator_outputs"
-    assert sensor.job_name == "bring_up_to_date"
-    assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
+    sensors = {sensor.name: sensor for sensor in repository.sensor_defs}
+    assert set(sensors) == {"curator_outputs", "curator_partitions", "automation"}
+    assert sensors["curator_outputs"].job_name == "bring_up_to_date"
+    assert {sensor.default_status for sensor in sensors.values()} == {dg.DefaultSensorStatus.STOPPED}
     assert repository.has_job("bring_up_to_date")
 
 
@@ -186,7 +186,9 @@ def test_a_new_strategy_gets_its_table_its_place_in_the_merge_and_its_checks(set
     wide = after.get(dg.AssetKey(["merged", "multistrategy"])).metadata["dagster/column_schema"]
     assert "limerick" in [column.name for column in wide.columns]
     checks = {check.name for check in after.asset_check_keys - before.asset_check_keys if check.asset_key == key}
-    assert checks == {"documents_in_equal_rows_plus_drops", "few_answers_are_truncated"}
+    assert checks == {
+        "documents_in_equal_rows_plus_drops", "every_partition_was_made", "few_answers_are_truncated"
+    }  # fmt: skip
 
 
 def test_a_strategy_with_a_schema_is_checked_for_its_structure(graph: dg.AssetGraph) -> None:

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from synth_assets.core.documents import CuratorDocument, list_curator_files, read_curator_file
+from synth_assets.core.documents import CuratorDocument, read_curator_file
 from synth_assets.core.suitability import judge_suitability
+from synth_assets.local_folder import LocalFolder
 
 FOLDER = Path(str(files("synth_assets") / "sample_corpus"))
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return [row for key, path in list_curator_files(FOLDER).items() for row in read_curator_file(path, key)]
+    return [row for key, file in LocalFolder(FOLDER).files().items() for row in read_curator_file(file.source, key)]
 
 
 @pytest.fixture(scope="module")

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from dagster._core.events import RunFailureReason
+from dagster._core.execution.retries import auto_reexecution_should_retry_run
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
+from synth_assets.dagster_home import open_instance
 from synth_assets.definitions import project_defs
-from synth_assets.sensors import QUIET_SECONDS, UNFINISHED_SECONDS, is_being_written, is_whole, settled_files
+from synth_assets.settled_files import QUIET_SECONDS, UNFINISHED_SECONDS, Memory
 
 LINE = json.dumps({"text": "An article.", "title": "Article"}) + "\n"
 QUIET = QUIET_SECONDS + 1
@@ -28,23 +32,21 @@ class Sensor:
     definition: dg.SensorDefinition
     instance: dg.DagsterInstance
     cursor: str | None = None
+    skipped: str | None = None
 
     def tick(self) -> list[dg.RunRequest]:
         """One evaluation; the runs that it asks for."""
-        context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor)
-        result = self.definition(context)
-        if isinstance(result, dg.SkipReason):
-            self.skipped = result.skip_message or ""
-            return []
+        with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
+            result = self.definition(context)
         assert isinstance(result, dg.SensorResult)
-        self.cursor = result.cursor
+        self.skipped = result.skip_reason.skip_message if result.skip_reason else None
+        self.cursor = result.cursor or self.cursor
         return list(result.run_requests or [])
 
 
 @pytest.fixture
 def sensor(workplace) -> Sensor:
-    [definition] = project_defs(workplace.project()).sensors or []
-    assert isinstance(definition, dg.SensorDefinition)
+    definition = project_defs(workplace.project()).get_sensor_def("curator_outputs")
     return Sensor(definition, workplace.instance)
 
 
@@ -146,7 +148,7 @@ def test_a_changed_and_a_deleted_file_each_ask_for_a_run(workplace, sensor):
     path.unlink()
     [request] = sensor.tick()
     assert request.tags["synth/changed_files"] == "1"
-    assert list(json.loads(sensor.cursor or "")) == ["b.jsonl"]
+    assert list(Memory.of(sensor.cursor).settled) == ["b.jsonl"]
 
 
 def test_content_a_then_b_then_a_again_are_three_different_runs(workplace, sensor):
@@ -170,55 +172,125 @@ def test_the_run_that_is_asked_for_is_one_that_exists(workplace, sensor):
     assert sensor.definition.job_name in {job.name for job in project_defs(workplace.project()).jobs or []}
 
 
-# The parts
+def test_a_file_that_goes_and_comes_back_with_its_old_time_asks_for_three_different_runs(workplace, sensor):
+    path = put(workplace.corpus, "a.jsonl")
+    put(workplace.corpus, "b.jsonl")
+    status = path.stat()
+    keys = [request.run_key for request in sensor.tick()]
+    path.unlink()
+    keys += [request.run_key for request in sensor.tick()]
+    path.write_text(LINE)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    keys += [request.run_key for request in sensor.tick()]
+    assert len(keys) == len(set(keys)) == 3
 
 
-def test_a_file_that_vanishes_between_listing_and_looking_is_left_out(tmp_path):
-    seen, waiting = settled_files({"gone.jsonl": tmp_path / "gone.jsonl"}, {}, time.time())
-    assert (seen, waiting) == ({}, 0)
+def test_a_later_tick_that_is_evaluated_again_with_its_old_cursor_asks_for_the_same_run(workplace, sensor):
+    put(workplace.corpus, "a.jsonl")
+    sensor.tick()
+    before = sensor.cursor
+    put(workplace.corpus, "b.jsonl")
+    [first] = sensor.tick()
+    sensor.cursor = before
+    [again] = sensor.tick()
+    assert first.run_key == again.run_key
 
 
-def test_an_unchanged_file_counts_as_settled_however_young_it_is(tmp_path):
-    path = put(tmp_path, "a.jsonl", quiet_seconds=0)
-    before = {"a.jsonl": (path.stat().st_size, path.stat().st_mtime_ns)}
-    assert settled_files({"a.jsonl": path}, before, time.time()) == (before, 0)
+def test_the_first_versions_cursor_still_counts(workplace, sensor):
+    path = put(workplace.corpus, "a.jsonl")
+    sensor.cursor = json.dumps({"a.jsonl": [path.stat().st_size, path.stat().st_mtime_ns]})
+    assert sensor.tick() == []
+    assert sensor.skipped == "no file has changed"
+    put(workplace.corpus, "b.jsonl")
+    [request] = sensor.tick()
+    assert request.tags["synth/changed_files"] == "1"
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "whole"),
-    [
-        ("a.jsonl", b"", True),
-        ("a.jsonl", LINE.encode(), True),
-        ("a.jsonl", LINE.encode()[:-1], False),
-        ("a.jsonl.gz", gzip.compress(LINE.encode()), True),
-        ("a.jsonl.gz", b"", False),
-        ("a.parquet", b"", False),
-        ("a.parquet", b"PAR1", False),
-        ("a.parquet", b"PAR1 no footer yet", False),
-    ],
-)
-def test_a_files_end_tells_whether_it_is_whole(tmp_path, name, content, whole):
-    path = put(tmp_path, name, content)
-    assert is_whole(path, len(content)) is whole
+@pytest.mark.parametrize("name", ["a.jsonl.tmp", ".a.jsonl", "_temporary/0/a.jsonl"])
+def test_a_writer_that_renames_late_is_seen_when_it_renames_also_with_an_old_time(workplace, sensor, name):
+    path = put(workplace.corpus, name, quiet_seconds=3600)
+    assert sensor.tick() == []
+    path.rename(workplace.corpus / "a.jsonl")
+    assert len(sensor.tick()) == 1
+    assert list(Memory.of(sensor.cursor).settled) == ["a.jsonl"]
 
 
-def test_a_parquet_file_is_whole_once_its_footer_is_written(tmp_path):
-    content = parquet(tmp_path)
-    assert is_whole(put(tmp_path, "a.parquet", content), len(content))
-    cut = content[: len(content) // 2]
-    assert not is_whole(put(tmp_path, "b.parquet", cut), len(cut))
+def test_a_writer_that_appends_slowly_costs_one_run_at_its_end(workplace, sensor):
+    """Line by line, by halves of lines and of characters, each left to lie for longer than the quiet period."""
+    line = json.dumps({"text": "Ærøskøbing – 中文"}, ensure_ascii=False).encode() + b"\n"
+    in_a_character = line.index("中".encode()) + 1
+    path = put(workplace.corpus, "a.jsonl", b"", quiet_seconds=0)
+    for piece in (line[:in_a_character], line[in_a_character:-1], b"\n" + line[:10], line[10:-1]):
+        with path.open("ab") as file:
+            file.write(piece)
+        age(path, QUIET)
+        assert sensor.tick() == []
+        assert sensor.skipped == "1 file(s) still being written"
+    with path.open("ab") as file:
+        file.write(b"\n")
+    assert sensor.tick() == []
+    age(path, QUIET)
+    assert len(sensor.tick()) == 1
+    assert sensor.tick() == []
 
 
-@pytest.mark.parametrize(
-    ("content", "quiet_seconds", "waits"),
-    [
-        (LINE, QUIET_SECONDS - 0.1, True),
-        (LINE, QUIET_SECONDS, False),
-        (LINE[:-1], QUIET_SECONDS, True),
-        (LINE[:-1], UNFINISHED_SECONDS - 0.1, True),
-        (LINE[:-1], UNFINISHED_SECONDS, False),
-    ],
-)
-def test_waiting_ends_with_quiet_for_a_whole_file_and_with_patience_for_others(tmp_path, content, quiet_seconds, waits):
-    path = put(tmp_path, "a.jsonl", content)
-    assert is_being_written(path, len(content), quiet_seconds) is waits
+@pytest.mark.parametrize(("size", "later"), [(0, 5), (3, 0)], ids=["same size, other time", "same time, other size"])
+def test_a_file_that_is_replaced_in_place_counts_as_changed(workplace, sensor, size, later):
+    path = put(workplace.corpus, "a.jsonl", LINE, quiet_seconds=3600)
+    modified_ns = path.stat().st_mtime_ns
+    sensor.tick()
+    path.write_text(LINE.replace("An", "Th", 1).rstrip("\n") + " " * size + "\n")
+    os.utime(path, ns=(modified_ns, modified_ns + later * 10**9))
+    assert len(sensor.tick()) == 1
+
+
+def queued_run(workplace, job_name: str, run_config: dict[str, Any] | None = None) -> dg.DagsterRun:
+    job = next(job for job in project_defs(workplace.project()).jobs or [] if job.name == job_name)
+    location = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("synth_assets"), "__repository__")
+    return workplace.instance.create_run_for_job(
+        job,
+        run_config=run_config,
+        status=dg.DagsterRunStatus.QUEUED,
+        remote_job_origin=RemoteJobOrigin(location, job_name),
+    )
+
+
+def test_while_a_run_that_will_see_the_files_is_queued_none_is_asked_for_and_none_is_forgotten(workplace, sensor):
+    queued = queued_run(workplace, sensor.definition.job_name)
+    put(workplace.corpus, "a.jsonl")
+    assert sensor.tick() == []
+    assert "queued" in (sensor.skipped or "")
+    workplace.instance.report_run_canceled(queued)
+    assert len(sensor.tick()) == 1
+
+
+def test_a_queued_run_of_chosen_files_does_not_keep_the_sensor_waiting(workplace, sensor):
+    chosen = {"ops": {"materialize_stale": {"config": {"files": ["b.jsonl"]}}}}
+    queued_run(workplace, sensor.definition.job_name, chosen)
+    put(workplace.corpus, "a.jsonl")
+    assert len(sensor.tick()) == 1
+
+
+def test_a_run_whose_process_dies_is_retried_twice_and_one_whose_asset_fails_is_not(
+    workplace, sensor, tmp_path, monkeypatch
+):
+    put(workplace.corpus, "a.jsonl")
+    [request] = sensor.tick()
+    jobs = project_defs(workplace.project()).jobs or []
+    job = next(job for job in jobs if job.name == sensor.definition.job_name)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    answers = []
+    with open_instance(tmp_path / "dagster") as instance:
+        assert instance.run_retries_enabled
+        family: dict[str, str] = {}
+        for _ in range(3):
+            fields = {name.removeprefix("dagster/"): run_id for name, run_id in family.items()}
+            run = instance.create_run_for_job(job, tags={**request.tags, **family}, **fields)
+            instance.report_run_failed(run)
+            failed = instance.get_run_by_id(run.run_id)
+            assert failed is not None
+            reasons = (RunFailureReason.UNEXPECTED_TERMINATION, RunFailureReason.STEP_FAILURE)
+            answers.append(tuple(auto_reexecution_should_retry_run(instance, failed, reason) for reason in reasons))
+            root = family.get("dagster/root_run_id", run.run_id)
+            family = {"dagster/root_run_id": root, "dagster/parent_run_id": run.run_id}
+    assert answers == [(True, False), (True, False), (False, False)]

@@ -117,6 +117,36 @@ def test_any_text_for_a_number_is_either_understood_or_refused_by_name(value):
             assert 0 <= settings.hardware.usd_per_gpu_hour < float("inf")
 
 
+@pytest.mark.parametrize(
+    "address", ["s3://bucket/prefix", "gs://bucket", "abfs://files@account.dfs.core.windows.net/a"]
+)
+def test_an_object_store_is_kept_as_its_address(address):
+    assert read(CURATOR_OUTPUT_DIR=f"{address}/").curator_output_dir == address
+
+
+@pytest.mark.parametrize("address", ["ftp://host/corpus", "file:///corpus", "s3:///corpus", "s3://[corpus"])
+def test_an_address_that_is_no_object_store_is_refused_with_those_that_are(address):
+    with pytest.raises(SettingError, match=r"CURATOR_OUTPUT_DIR .*s3://"):
+        read(CURATOR_OUTPUT_DIR=address)
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://id:hidden@bucket/a", "s3://bucket/a?secret_key=hidden", "s3://hidden@bucket"]
+)
+def test_credentials_in_an_address_are_refused_and_not_repeated(address):
+    with pytest.raises(SettingError, match="AWS_ACCESS_KEY_ID") as caught:
+        read(CURATOR_OUTPUT_DIR=address)
+    assert "hidden" not in str(caught.value)
+
+
+def test_curators_asset_is_none_or_a_key():
+    assert read().curator_asset is None
+    assert read(CURATOR_ASSET="curator/deduplicated").curator_asset == "curator/deduplicated"
+    for value in ("curator//deduplicated", "a b", "/a"):
+        with pytest.raises(SettingError, match="CURATOR_ASSET"):
+            read(CURATOR_ASSET=value)
+
+
 def test_a_secret_is_no_part_of_the_settings():
     assert "secret" not in repr(read(VLLM_API_KEY="secret", JUDGE_API_KEY="secret"))
 

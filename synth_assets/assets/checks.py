@@ -1,7 +1,8 @@
 """Asset checks: what must hold in the tables whatever the model said.
 
 In: completeness (documents in = rows + drops), unique keys, validity of structured answers, truncation, and the
-faithfulness floor. Out: dropping anything; a check only says that something is wrong and where.
+faithfulness floor. Out: dropping anything; a check only says that something is wrong and where. What follows where a
+blocking check fails for a file is `check_outcomes`; the check that fails a run is `made_check`.
 """
 
 from collections.abc import Sequence
@@ -9,11 +10,15 @@ from collections.abc import Sequence
 import dagster as dg
 
 from resources.lake import Lake
-from synth_assets.assets.keys import CURATED, JUDGE_SCORES, MERGED, table_key
+from synth_assets.assets.check_outcomes import DOCUMENTS_ADD_UP, FAILED_FILES, ROWS_ARE_UNIQUE, ROWS_HAVE_STRUCTURE
+from synth_assets.assets.keys import CURATED, JUDGE_SCORES, MERGED, MULTISTRATEGY, PERPLEXITY, table_key
+from synth_assets.assets.made_check import build_made_check
 from synth_assets.core.strategy import Strategy
 from synth_assets.core.tables import CURATED_DOCUMENTS, DROPS, MERGED_DOCUMENTS, rephrased
 from synth_assets.core.tables import JUDGE_SCORES as JUDGE_TABLE
 
+FILES_NAMED = 5
+"""Files named in a check's description; its metadata has all of them."""
 MAX_TRUNCATED_SHARE = 0.2
 """More answers than this cut by max_tokens: the token limits do not fit the model."""
 FAITHFULNESS_FLOOR = 2.5
@@ -22,7 +27,10 @@ FAITHFULNESS_FLOOR = 2.5
 
 def build_checks(strategies: Sequence[Strategy]) -> list[dg.AssetChecksDefinition]:
     """All checks, those of the strategies from the registry."""
+    names = [rephrased(strategy.name) for strategy in strategies]
+    partitioned = [CURATED, *map(table_key, names), MERGED, MULTISTRATEGY, PERPLEXITY, JUDGE_SCORES]
     return [
+        *map(build_made_check, partitioned),
         _rows_are_unique(CURATED, CURATED_DOCUMENTS.name, "curator_file, row_number"),
         _rows_are_unique(MERGED, MERGED_DOCUMENTS.name, "merged_id"),
         *(_completeness(strategy) for strategy in strategies),
@@ -32,16 +40,26 @@ def build_checks(strategies: Sequence[Strategy]) -> list[dg.AssetChecksDefinitio
     ]
 
 
-def _result(violations: int, description: str, **metadata: int | float) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(passed=violations == 0, description=description, metadata=dict(metadata))
+def _by_file(files: Sequence[str], violation: str) -> dg.AssetCheckResult:
+    """The result of a blocking check: it stops what rests on the named files and, by its severity, nothing else."""
+    named = ", ".join(files[:FILES_NAMED]) + (", …" if len(files) > FILES_NAMED else "")
+    return dg.AssetCheckResult(
+        passed=not files,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{violation}: {named or 'none'}",
+        metadata={FAILED_FILES: dg.MetadataValue.json(list(files)), "files": len(files)},
+    )
 
 
 def _rows_are_unique(key: dg.AssetKey, table: str, columns: str) -> dg.AssetChecksDefinition:
-    @dg.asset_check(asset=key, name="rows_are_unique", blocking=True, description=f"No two rows share {columns}.")
+    sql = (
+        f"SELECT DISTINCT curator_file FROM {table} "  # noqa: S608
+        f"WHERE ({columns}) IN (SELECT ({columns}) FROM {table} GROUP BY {columns} HAVING count(*) > 1) ORDER BY 1"
+    )
+
+    @dg.asset_check(asset=key, name=ROWS_ARE_UNIQUE, blocking=True, description=f"No two rows share {columns}.")
     def check(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
-        sql = f"SELECT count(*) AS n FROM (SELECT {columns} FROM {table} GROUP BY ALL HAVING count(*) > 1)"  # noqa: S608
-        doubled = lake.query(sql)["n"][0].as_py()
-        return _result(doubled, f"{doubled} keys occur more than once", doubled=doubled)
+        return _by_file(lake.query(sql)["curator_file"].to_pylist(), f"files with rows that share {columns}")
 
     return check
 
@@ -61,13 +79,12 @@ def _completeness(strategy: Strategy) -> dg.AssetChecksDefinition:
 
     @dg.asset_check(
         asset=table_key(rephrased(strategy.name)),
-        name="documents_in_equal_rows_plus_drops",
+        name=DOCUMENTS_ADD_UP,
         blocking=True,
         description="Every candidate of a file is a row or a named drop.",
     )
     def check(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
-        files = lake.query(sql, [strategy.name])["curator_file"].to_pylist()
-        return _result(len(files), f"files that do not add up: {', '.join(files[:5]) or 'none'}", files=len(files))
+        return _by_file(lake.query(sql, [strategy.name])["curator_file"].to_pylist(), "files that do not add up")
 
     return check
 
@@ -100,17 +117,17 @@ def _truncation(strategy: Strategy) -> dg.AssetChecksDefinition:
 
 
 def _structure(strategy: Strategy) -> dg.AssetChecksDefinition:
-    sql = f"SELECT count(*) AS n FROM {rephrased(strategy.name).name} WHERE structured IS NULL"  # noqa: S608
+    table = rephrased(strategy.name).name
+    sql = f"SELECT DISTINCT curator_file FROM {table} WHERE structured IS NULL ORDER BY 1"  # noqa: S608
 
     @dg.asset_check(
         asset=table_key(rephrased(strategy.name)),
-        name="every_row_has_its_structure",
+        name=ROWS_HAVE_STRUCTURE,
         blocking=True,
         description="Each row holds the validated structured answer beside its text.",
     )
     def check(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
-        missing = lake.query(sql)["n"][0].as_py()
-        return _result(missing, f"{missing} rows without structure", missing=missing)
+        return _by_file(lake.query(sql)["curator_file"].to_pylist(), "files with rows without structure")
 
     return check
 

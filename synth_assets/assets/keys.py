@@ -21,10 +21,18 @@ PERPLEXITY = dg.AssetKey(["metrics", "perplexity"])
 JUDGE_SCORES = dg.AssetKey(["metrics", "judge_scores"])
 BASELINE = dg.AssetKey(["serving", "baseline"])
 
+GENERATIONS_PREFIX = "generations"
+"""First part of the keys of roots that are no assets: see `generations_key`."""
+
 
 def table_key(spec: TableSpec) -> dg.AssetKey:
     """The asset key of a table: schema and table name."""
     return dg.AssetKey(spec.name.split("."))
+
+
+def generations_key(key: dg.AssetKey) -> dg.AssetKey:
+    """The root that says how often an asset's answers were asked for anew; no asset of the graph, and no parent."""
+    return dg.AssetKey([GENERATIONS_PREFIX, *key.path])
 
 
 def table_name(key: dg.AssetKey) -> str:

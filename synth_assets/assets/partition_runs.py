@@ -4,7 +4,10 @@ In: streams of rows, drops and unanswered documents, one for each partition. Out
 
 Dagster gives every partition of a range run one and the same data version (dagster #34013). So a range run logs, after
 the output that its downstream steps wait for, one materialization for each partition with that partition's versions.
-A partition that fails does not stop the others: they are kept and logged, then the step fails and names the failed.
+A partition that fails does not stop the others: they are kept and logged. Then the step fails and names the failed,
+unless the run goes on below this asset: Dagster would skip that for every file. In such a run a failed partition gets a
+materialization that is marked as failed, what rests on it is marked alike, and the run is failed by the check
+`every_partition_was_made` (`checks`), which is a step that nothing waits for.
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ from resources.duckdb_io_manager import TableUpdate
 from resources.errors import SynthError
 from resources.inference import Completion
 from resources.lake import Lake, Replacement
+from synth_assets.assets.dead_runs import mark_run
 from synth_assets.assets.keys import table_key
+from synth_assets.assets.obstacles import obstacles
 from synth_assets.assets.versions import (
     CODE_VERSION_TAG,
     DATA_VERSION_TAG,
@@ -88,13 +93,17 @@ def materialize_partitions(
     `failures` are the requests that failed in this run, to name the cause of documents without an answer.
     With several partitions, each is written by itself and followed, at the end, by a materialization of its own.
     """
-    versions = Versions(context.instance, context.job_def.asset_layer.asset_graph, roots)
+    mark_run(context.instance, context.run)
+    graph = context.job_def.asset_layer.asset_graph
+    versions = Versions(context.instance, graph, roots)
     key = table_key(spec)
     partitions = list(context.partition_keys)
-    code_version = context.job_def.asset_layer.get(key).code_version or ""
+    code_version = graph.get(key).code_version or ""
     logged: list[dg.AssetMaterialization] = []
-    failed: dict[str, str] = {}
+    failed = obstacles(context.instance, graph, versions, key, partitions)
     for partition in partitions:
+        if partition in failed:
+            continue
         upstream = {UPSTREAM_TAG: versions.upstream(key, partition)}
         inputs = versions.input_tags(key, partition)
         result = PartitionResult(MultisetHash())
@@ -105,25 +114,38 @@ def materialize_partitions(
                 raise _unanswered_error(result.unanswered, failures or {})
         except SynthError as error:
             failed[partition] = str(error)
-            yield dg.AssetObservation(
-                key, partition=partition, tags={FAILED_TAG: "true"}, metadata={"error": str(error)}
-            )
             continue
         data_version = result.version.hexdigest()
         tags = {DATA_VERSION_TAG: data_version, CODE_VERSION_TAG: code_version, **inputs, **upstream}
         logged.append(dg.AssetMaterialization(key, partition=partition, tags=tags, metadata=result.metadata()))
-    if failed:
-        # Yielded, not logged through the context: what is logged there is lost when the step raises.
+    # Yielded, not logged through the context: what is logged there is lost when the step raises.
+    if failed and not _goes_on_below(context, key):
         yield from logged
+        for partition, error in failed.items():
+            yield _observed_failure(key, partition, error)
         raise dg.Failure(_failure_text(failed, len(partitions)), allow_retries=False)
     yield _output(partitions, logged)
     if len(partitions) > 1:
         yield from logged
+    for partition, error in failed.items():
+        # After Dagster's own, which it logged for every partition of the output, so that this one counts.
+        tags = {DATA_VERSION_TAG: "failed", FAILED_TAG: context.run_id}
+        yield dg.AssetMaterialization(key, partition=partition, tags=tags, metadata={"error": error})
+        yield _observed_failure(key, partition, error)
+
+
+def _goes_on_below(context: dg.AssetExecutionContext, key: dg.AssetKey) -> bool:
+    layer = context.job_def.asset_layer
+    return not layer.selected_asset_keys.isdisjoint(layer.asset_graph.get(key).child_keys)
+
+
+def _observed_failure(key: dg.AssetKey, partition: str, error: str) -> dg.AssetObservation:
+    return dg.AssetObservation(key, partition=partition, tags={FAILED_TAG: "true"}, metadata={"error": error})
 
 
 def _output(partitions: list[str], logged: list[dg.AssetMaterialization]) -> dg.MaterializeResult:
-    if len(partitions) > 1:
-        return dg.MaterializeResult(metadata={"partitions": len(partitions)})
+    if len(partitions) > 1 or not logged:
+        return dg.MaterializeResult(metadata={"partitions": len(logged)})
     only = logged[0]
     tags = dict(only.tags or {})
     return dg.MaterializeResult(

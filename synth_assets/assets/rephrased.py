@@ -5,7 +5,7 @@ In: the factory. Out: prompts and rules (`strategies`), planning and tabulating 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -16,10 +16,11 @@ from resources.lake import Lake
 from resources.ledger import Ledger
 from resources.model_endpoint import ModelEndpoint
 from synth_assets.assets.keys import CURATED, CURATOR_FILE, ONE_RUN, REPHRASER, table_key
+from synth_assets.assets.obstacles import obstacles
 from synth_assets.assets.partition_runs import PARTITION_COLUMN, Event, Item, materialize_partitions
 from synth_assets.assets.purchases import Purchases
 from synth_assets.assets.table_metadata import definition_metadata
-from synth_assets.assets.versions import RootVersions
+from synth_assets.assets.versions import RootVersions, Versions, generation_of
 from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.generation import tabulate
 from synth_assets.core.purchasing import Purchaser
@@ -57,15 +58,21 @@ def candidates(lake: Lake, curator_file: str) -> Iterator[SeedDocument]:
                 yield SeedDocument(row["document_id"], curator_file, row["title"] or "", row["text"], row["row_number"])
 
 
+ONE_PROCESS_EXECUTORS = {dg.in_process_executor.name, "execute_in_process_executor"}
+"""Where the steps of a run are processes of their own, each would buy for all of them at the same time."""
+
 MIN_ANSWERS_TO_LEARN_FROM = 20
 """Fewer answers than this of a strategy and model tell less about the next ones than the published ratios do."""
 
 
-def request_planner(strategy: Strategy, endpoint: ModelEndpoint, ledger: Ledger) -> RequestPlanner:
+def request_planner(strategy: Strategy, endpoint: ModelEndpoint, ledger: Ledger, roots: RootVersions) -> RequestPlanner:
     """The planner of one strategy for the model behind the endpoint, with what the ledger has learned of both."""
+    key = table_key(rephrased(strategy.name))
     model = endpoint.known_model() or UNKNOWN_MODEL
     ratio = learned_ratio(ledger.usage_by_strategy().to_pylist(), strategy.name, model.name)
-    return RequestPlanner(strategy, endpoint.tokenizer(), model, learned_ratio=ratio)
+    return RequestPlanner(
+        strategy, endpoint.tokenizer(), model, lambda name: generation_of(roots, key, name), learned_ratio=ratio
+    )
 
 
 def learned_ratio(usage: list[dict[str, Any]], strategy: str, model: str) -> float | None:
@@ -109,8 +116,45 @@ def buy_missing(
     purchaser.settled.update(open_pairs)
 
 
-def build_rephrased_asset(strategy: Strategy) -> dg.AssetsDefinition:
-    """The asset `rephrased.<name>` of one strategy."""
+def buy_for_strategies(
+    purchaser: Purchaser,
+    lake: Lake,
+    ledger: Ledger,
+    endpoint: ModelEndpoint,
+    roots: RootVersions,
+    files_by_strategy: Iterable[tuple[Strategy, Sequence[str]]],
+    on_document: Callable[[], None] = lambda: None,
+) -> None:
+    """Buy ahead for several strategies, each with files of its own, as one stream of requests."""
+    pairs = [
+        (planner, name)
+        for strategy, names in files_by_strategy
+        if names
+        for planner in [request_planner(strategy, endpoint, ledger, roots)]
+        for name in names
+    ]
+    # Long answers first: what is short fills the pipe while the last long ones end.
+    pairs.sort(key=lambda pair: -pair[0].strategy.limits.max_output_tokens)
+    if pairs:
+        buy_missing(purchaser, lake, pairs, on_document)
+
+
+def _strategies_of_run(
+    context: dg.AssetExecutionContext, own: Strategy, strategies: Sequence[Strategy]
+) -> list[Strategy]:
+    """The strategies to buy for in this step: all that the run selects, where one process runs all of its steps."""
+    executor = context.job_def.executor_def.name
+    if executor not in ONE_PROCESS_EXECUTORS:
+        return [own]
+    selected = context.job_def.asset_layer.selected_asset_keys
+    return [other for other in strategies if table_key(rephrased(other.name)) in selected]
+
+
+def build_rephrased_asset(strategy: Strategy, strategies: Sequence[Strategy]) -> dg.AssetsDefinition:
+    """The asset `rephrased.<name>` of one strategy.
+
+    In a run over several of `strategies` the first step buys for all of them; the others find their answers kept.
+    """
     spec = rephrased(strategy.name, strategy.description)
     code_version = strategy_code_version(strategy)
 
@@ -138,9 +182,15 @@ def build_rephrased_asset(strategy: Strategy) -> dg.AssetsDefinition:
         rephraser: dg.ResourceParam[ModelEndpoint],
         purchases: dg.ResourceParam[Purchases],
     ) -> Iterator[Event]:
-        planner = request_planner(strategy, rephraser, ledger)
+        planner = request_planner(strategy, rephraser, ledger, roots)
         fingerprint = strategy_fingerprint(code_version, planner.model)
-        buy_missing(purchases.rephrase, lake, [(planner, name) for name in context.partition_keys])
+        graph = context.job_def.asset_layer.asset_graph
+        files = list(context.partition_keys)
+        # The same for every strategy, since all of them have the same parents.
+        stopped = obstacles(context.instance, graph, Versions(context.instance, graph, roots), table_key(spec), files)
+        wanted = [name for name in files if name not in stopped]
+        bought_for = [(other, wanted) for other in _strategies_of_run(context, strategy, strategies)]
+        buy_for_strategies(purchases.rephrase, lake, ledger, rephraser, roots, bought_for)
 
         def stream(curator_file: str) -> Iterator[Item]:
             documents = candidates(lake, curator_file)

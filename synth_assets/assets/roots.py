@@ -1,4 +1,4 @@
-"""The live versions of what the graph rests on: Curator files and the three models.
+"""The live versions of what the graph rests on: Curator files, the three models, and generations of answers.
 
 In: looking, once for each process and root. Out: deciding what a changed version means (`versions`, `planning`).
 """
@@ -10,9 +10,19 @@ from collections.abc import Callable
 import dagster as dg
 from dagster import DagsterInstance
 
+from resources.generations import Generations
 from resources.model_endpoint import ModelEndpoint
-from synth_assets.assets.keys import CURATOR_FILES, JUDGE, PERPLEXITY_REFERENCE, REPHRASER
-from synth_assets.assets.versions import DATA_VERSION_TAG, PartitionVersions
+from synth_assets.assets.keys import (
+    CURATOR_FILES,
+    GENERATIONS_PREFIX,
+    JUDGE,
+    PERPLEXITY_REFERENCE,
+    REPHRASER,
+    generations_key,
+    table_key,
+)
+from synth_assets.assets.versions import DATA_VERSION_TAG, PartitionVersions, RootVersions
+from synth_assets.core.tables import rephrased
 from synth_assets.curator_folder import CuratorFolder
 
 UNKNOWN = "unknown"
@@ -28,6 +38,7 @@ class Roots:
         rephraser: ModelEndpoint,
         judge: ModelEndpoint,
         reference_identity: Callable[[], str],
+        read_generations: Callable[[], Generations],
     ) -> None:
         self._looks: dict[dg.AssetKey, Callable[[], PartitionVersions]] = {
             CURATOR_FILES: lambda: {**curator.versions()},
@@ -36,9 +47,15 @@ class Roots:
             PERPLEXITY_REFERENCE: lambda: {None: reference_identity()},
         }
         self._seen: dict[dg.AssetKey, PartitionVersions] = {}
+        self._read_generations = read_generations
+        self._generations: dict[dg.AssetKey, PartitionVersions] | None = None
 
     def of(self, key: dg.AssetKey) -> PartitionVersions | None:
         """Live version by partition of a root; None where the key is no root."""
+        if key.path[0] == GENERATIONS_PREFIX:
+            if self._generations is None:
+                self.assume(self._read_generations())
+            return (self._generations or {}).get(key)
         if key not in self._looks:
             return None
         if key not in self._seen:
@@ -48,6 +65,19 @@ class Roots:
     def forget(self) -> None:
         """Look again at everything the next time it is asked for."""
         self._seen.clear()
+        self._generations = None
+
+    def assume(self, generations: Generations) -> None:
+        """Go on, until told to forget, as if these were the generations."""
+        self._generations = generation_versions(generations)
+
+
+def generation_versions(generations: Generations) -> dict[dg.AssetKey, PartitionVersions]:
+    """Generations in the form of root versions; the partition None stands for all files."""
+    return {
+        generations_key(table_key(rephrased(strategy))): {file: str(number) for file, number in files.items()}
+        for strategy, files in generations.numbers.items()
+    }
 
 
 def model_version(endpoint: ModelEndpoint) -> str:
@@ -56,7 +86,7 @@ def model_version(endpoint: ModelEndpoint) -> str:
     return UNKNOWN if model is None else f"{model.name}@{model.revision}"
 
 
-def observe_roots(instance: DagsterInstance, roots: Roots) -> None:
+def observe_roots(instance: DagsterInstance, roots: RootVersions) -> None:
     """Log an observation for each root whose version is new, so that Dagster's UI sees the same changes."""
     for key in (CURATOR_FILES, REPHRASER, JUDGE, PERPLEXITY_REFERENCE):
         live = roots.of(key) or {}

@@ -62,11 +62,11 @@ def read_seed(
 
     Raises SynthError when the file changes while it is read: half of one version and half of another is no seed.
     """
-    path = curator.path(curator_file)
-    before = curator.version(curator_file, path)
+    file = curator.file(curator_file)
+    before = curator.version(curator_file, file)
     tokenizer = rephraser.tokenizer()
     seen: set[bytes] = set()
-    for chunk in _chunks(read_curator_file(path, curator_file)):
+    for chunk in _chunks(read_curator_file(file.source, curator_file)):
         documents = [item for item in chunk if isinstance(item, CuratorDocument)]
         ids = [document.document_id for document in documents]
         elsewhere = {} if is_alone else owned_elsewhere(lake, curator_file, ids)
@@ -82,8 +82,8 @@ def read_seed(
             yield row
             if drop := _seed_drop(row, elsewhere.get(item.document_id)):
                 yield drop
-    if curator.version(curator_file, path) != before:
-        raise SynthError(f"{path} changed while it was read.", "Run again when its writer has finished.")
+    if curator.version(curator_file, curator.file(curator_file)) != before:
+        raise SynthError(f"{file.source} changed while it was read.", "Run again when its writer has finished.")
 
 
 def owned_elsewhere(lake: Lake, curator_file: str, document_ids: list[str]) -> dict[str, str]:

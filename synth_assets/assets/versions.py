@@ -14,12 +14,14 @@ from typing import Protocol
 import dagster as dg
 from dagster import AssetRecordsFilter, DagsterEventType, DagsterInstance
 
-from synth_assets.assets.keys import CURATOR_FILE
+from synth_assets.assets.keys import CURATOR_FILE, generations_key
 
 UPSTREAM_TAG = "synth/upstream"
 DATA_VERSION_TAG = "dagster/data_version"
 CODE_VERSION_TAG = "dagster/code_version"
 FAILED_TAG = "synth/failed"
+"""Of an observation: the last attempt at this partition failed. Of a materialization: so it did in a run that went on
+below; the value is the run's id, and without an upstream tag the partition counts as never made."""
 _STORAGE_IDS_PER_QUERY = 500
 
 PartitionVersions = Mapping[str | None, str]
@@ -33,19 +35,26 @@ class RootVersions(Protocol):
         ...
 
 
+def generation_of(roots: RootVersions, key: dg.AssetKey, partition: str | None) -> int:
+    """Which draw of its answers this partition of an asset is to be made from; 0 is the first."""
+    generations = roots.of(generations_key(key)) or {}
+    return max(int(generations.get(name, 0)) for name in (None, partition))
+
+
 class Versions:
     """A snapshot of the event log: one or two queries for each asset, made when first asked for."""
 
     def __init__(self, instance: DagsterInstance, graph: dg.AssetGraph, roots: RootVersions) -> None:
-        self._instance = instance
+        self.instance = instance
         self._graph = graph
         self._roots = roots
         self._tags: dict[dg.AssetKey, dict[str | None, Mapping[str, str]]] = {}
+        self._data_versions: dict[dg.AssetKey, PartitionVersions] = {}
         self._partitions: dict[str, list[str]] = {}
 
     def with_partitions(self, names: Collection[str]) -> Versions:
         """The same, as if the dynamic partitions were these: what a run would see after it has added the new files."""
-        other = Versions(self._instance, self._graph, self._roots)
+        other = Versions(self.instance, self._graph, self._roots)
         other._partitions[str(CURATOR_FILE.name)] = sorted(names)
         return other
 
@@ -56,7 +65,7 @@ class Versions:
             return [None]
         name = str(getattr(definition, "name", definition))
         if name not in self._partitions:
-            self._partitions[name] = list(definition.get_partition_keys(dynamic_partitions_store=self._instance))
+            self._partitions[name] = list(definition.get_partition_keys(dynamic_partitions_store=self.instance))
         return list(self._partitions[name])
 
     def tags(self, key: dg.AssetKey) -> Mapping[str | None, Mapping[str, str]]:
@@ -71,7 +80,11 @@ class Versions:
         live = self._roots.of(key)
         if live is not None:
             return live
-        return {p: tags[DATA_VERSION_TAG] for p, tags in self.tags(key).items() if DATA_VERSION_TAG in tags}
+        if key not in self._data_versions:
+            self._data_versions[key] = {
+                p: tags[DATA_VERSION_TAG] for p, tags in self.tags(key).items() if DATA_VERSION_TAG in tags
+            }
+        return self._data_versions[key]
 
     def parents(self, key: dg.AssetKey, partition: str | None) -> Iterable[tuple[dg.AssetKey, list[str | None]]]:
         """Each upstream asset with the partitions of it that this partition is made from."""
@@ -93,6 +106,9 @@ class Versions:
             for upstream_partition in partitions:
                 line = f"{parent.to_user_string()}|{upstream_partition}|{versions.get(upstream_partition)}\n"
                 digest.update(line.encode())
+        # Left out where it is 0, as it was before there were generations: nothing made then becomes stale.
+        if generation := generation_of(self._roots, key, partition):
+            digest.update(f"generation|{generation}\n".encode())
         return digest.hexdigest()
 
     def input_tags(self, key: dg.AssetKey, partition: str | None) -> dict[str, str]:
@@ -106,17 +122,17 @@ class Versions:
 
     def _latest_tags(self, key: dg.AssetKey) -> dict[str | None, Mapping[str, str]]:
         if self._graph.get(key).partitions_def is None:
-            event = self._instance.get_latest_materialization_event(key)
+            event = self.instance.get_latest_materialization_event(key)
             materialization = event.asset_materialization if event else None
             return {None: materialization.tags or {}} if materialization else {}
-        latest = self._instance.event_log_storage.get_latest_storage_id_by_partition(
+        latest = self.instance.event_log_storage.get_latest_storage_id_by_partition(
             key, DagsterEventType.ASSET_MATERIALIZATION
         )
         storage_ids = sorted(latest.values())
         found: dict[str | None, Mapping[str, str]] = {}
         for start in range(0, len(storage_ids), _STORAGE_IDS_PER_QUERY):
             chunk = storage_ids[start : start + _STORAGE_IDS_PER_QUERY]
-            records = self._instance.fetch_materializations(
+            records = self.instance.fetch_materializations(
                 AssetRecordsFilter(asset_key=key, storage_ids=chunk), limit=len(chunk)
             ).records
             for record in records:

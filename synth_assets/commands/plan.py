@@ -9,32 +9,36 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from resources.generations import read_generations
 from synth_assets.assets.versions import Versions
 from synth_assets.cli import emit
 from synth_assets.commands.opening import Opened, open_project
 from synth_assets.core.costing import cost_model
 from synth_assets.planning.estimate import estimate_strategies, total_plan
 from synth_assets.planning.files import file_changes
-from synth_assets.planning.run import RunSelection, check_selection
+from synth_assets.planning.run import RunSelection, check_selection, regenerated_strategies
 from synth_assets.planning.stale import StalePlanner
 
 
-def plan_command(strategies: tuple[str, ...], files: tuple[str, ...], as_json: bool) -> None:
+def plan_command(strategies: tuple[str, ...], files: tuple[str, ...], is_regenerated: bool, as_json: bool) -> None:
     """Print the plan of the selection."""
     opened = open_project()
-    report = make_plan(opened, RunSelection.of(strategies, files))
+    report = make_plan(opened, RunSelection.of(strategies, files), is_regenerated)
     if as_json:
         emit(report)
     else:
         _print(report)
 
 
-def make_plan(opened: Opened, selection: RunSelection) -> dict[str, Any]:
-    """The plan as `plan --json` prints it."""
+def make_plan(opened: Opened, selection: RunSelection, is_regenerated: bool = False) -> dict[str, Any]:
+    """The plan as `plan --json` prints it; with `is_regenerated` as if the selection's answers were asked for anew."""
     project = opened.project
     versions = Versions(opened.read_only_instance, opened.graph, project.roots)
     changes = file_changes(versions)
     check_selection(selection, changes, project.strategies)
+    if is_regenerated:
+        names = regenerated_strategies(selection, project.strategies)
+        project.roots.assume(read_generations(project.lake).with_next(names, selection.files))
     planned = versions.with_partitions({*changes.new, *changes.changed, *changes.unchanged})
     planner = StalePlanner(opened.graph, planned, project.lake, selection.excluded_assets)
     stale = [item for item in planner.everything() if selection.takes(item)]
@@ -59,7 +63,7 @@ def _print(report: dict[str, Any]) -> None:
     for kind in ("new", "changed", "deleted"):
         for name in files[kind][:10]:
             console.print(f"  {kind}: {name}", markup=False, highlight=False)
-    stale = Counter((item["asset"], item["reason"]) for item in report["stale"])
+    stale = Counter((item["asset"], _reason(item)) for item in report["stale"])
     if not stale:
         console.print("Nothing is stale.")
     else:
@@ -68,6 +72,10 @@ def _print(report: dict[str, Any]) -> None:
             table.add_row(asset, reason, str(count))
         console.print(table)
     _print_bill(console, report)
+
+
+def _reason(item: dict[str, Any]) -> str:
+    return f"blocked by {item['blocked_by']}" if "blocked_by" in item else item["reason"]
 
 
 def _print_bill(console: Console, report: dict[str, Any]) -> None:

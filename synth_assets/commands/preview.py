@@ -25,7 +25,10 @@ def preview_command(count: int, strategies: tuple[str, ...], files: tuple[str, .
     console = Console()
     documents = list(islice(_candidates(project, files), count))
     chosen = [strategy for strategy in project.strategies if not strategies or strategy.name in strategies]
-    planners = {strategy.name: request_planner(strategy, project.rephraser, project.ledger) for strategy in chosen}
+    planners = {
+        strategy.name: request_planner(strategy, project.rephraser, project.ledger, project.roots)
+        for strategy in chosen
+    }
     requests = (request for planner in planners.values() for request in planned_requests(documents, planner))
     with console.status("asking the model"):
         project.purchases.rephrase.buy(requests)

@@ -18,6 +18,8 @@ from synth_assets.core.purchasing import PurchaseReport
 from synth_assets.planning.run import QUIET, RunSelection, RunSummary, StaleRunner
 from synth_assets.planning.summary import document_count, drops_by_reason
 
+GO_ON = "`synth run` without --regenerate asks for the rest: with it, everything would be asked for once more."
+
 
 class TerminalProgress:
     """Draws what a run tells: a bar over documents with requests per second and the time left."""
@@ -75,14 +77,20 @@ class TerminalProgress:
             self._task = None
 
 
-def run_command(strategies: tuple[str, ...], files: tuple[str, ...], as_json: bool) -> int:
+def run_command(strategies: tuple[str, ...], files: tuple[str, ...], is_regenerated: bool, as_json: bool) -> int:
     """Bring the selection up to date; 0 when everything was done, 1 when something failed."""
     # SIGTERM ends a run as Ctrl-C does: what is answered is committed on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     opened = open_project()
-    with TerminalProgress() as progress:
-        runner = StaleRunner(opened.project, opened.definitions, opened.instance, progress)
-        summary = runner.run(RunSelection.of(strategies, files))
+    try:
+        with TerminalProgress() as progress:
+            runner = StaleRunner(opened.project, opened.definitions, opened.instance, progress)
+            summary = runner.run(RunSelection.of(strategies, files), is_regenerated)
+    except KeyboardInterrupt:
+        if not is_regenerated:
+            raise
+        click.echo(f"\nStopped. What was answered is kept; {GO_ON}", err=True)
+        return 130
     opened.project.ledger.compact_if_needed()
     if as_json:
         emit(_as_json(opened, summary))
@@ -90,7 +98,9 @@ def run_command(strategies: tuple[str, ...], files: tuple[str, ...], as_json: bo
         _print(opened, summary)
     for error in summary.errors:
         click.echo(f"Failed: {error}", err=True)
-    return 1 if summary.failed else 0
+    if is_regenerated and summary.failed:
+        click.echo(f"What was answered is kept; {GO_ON}", err=True)
+    return 1 if summary.failed or summary.errors else 0
 
 
 def baseline_command() -> int:
@@ -108,6 +118,7 @@ def _as_json(opened: Opened, summary: RunSummary) -> dict[str, Any]:
     bought = opened.project.purchases.total()
     return {
         "files": summary.files.as_dict(),
+        "generation": summary.generation,
         "requests_sent": bought.requests_sent,
         "answered_from_ledger": bought.answered_from_ledger,
         "prompt_tokens": bought.prompt_tokens,

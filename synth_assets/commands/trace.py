@@ -44,7 +44,7 @@ def trace(project: Project, merged_id: str) -> dict[str, Any]:
     segments = merged.pop("segments") or []
     return {
         "document": merged,
-        "source": {**source, "path": str(project.curator.folder / merged["curator_file"])},
+        "source": {**source, "path": project.curator.location(merged["curator_file"])},
         "segments": [_segment(project, merged, source, segment) for segment in segments],
         "measures": {
             **_measures(project.lake, PERPLEXITY.name, merged_id),

@@ -1,25 +1,26 @@
 """Reads Curator's outputs: each row of a file comes out as a document or as a row that is refused by name.
 
-In: finding the files, the formats (JSON lines, gzipped JSON lines, Parquet), and what is wrong with a file.
-Out: what makes a row a document (`curator_row`), whether it is worth rephrasing (`suitability`), duplicates,
-and which files are new. Everything streams: memory holds one line or one small batch of rows.
+In: the formats (JSON lines, gzipped JSON lines, Parquet), and what is wrong with a file. Out: where files are and
+which of them are Curator's (`local_folder`, `object_store`, `curator_files`), what makes a row a document
+(`curator_row`), whether it is worth rephrasing (`suitability`), duplicates, and which files are new. Everything
+streams: memory holds one line or one small batch of rows.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
-import os
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resources.errors import SynthError
+from synth_assets.core.curator_files import CURATOR_SUFFIXES, CuratorSource
 from synth_assets.core.curator_row import (
     CURATOR_COLUMNS,
     CuratorDocument,
@@ -31,25 +32,20 @@ from synth_assets.core.curator_row import (
 __all__ = [
     "CuratorDocument",
     "CuratorFileError",
-    "CuratorFolderError",
     "UnreadableRow",
     "content_fingerprint",
     "document_id",
-    "list_curator_files",
     "read_curator_file",
 ]
-
-CURATOR_SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 
 MAX_LINE_BYTES = 64 * 2**20
 """A longer line is refused unread: MediaWiki's own limit for a page is 2 MiB (`$wgMaxArticleSize`), and a
 line is in memory several times while it is parsed."""
 
-_TEMPORARY_ENDINGS = (".tmp", ".temp", ".partial", ".incomplete", ".inprogress")
-"""`a.tmp.jsonl` is a file that a writer has not renamed yet (`a.jsonl.tmp` has no Curator suffix anyway)."""
-
 _PARQUET_BATCH_ROWS = 64
 """Rows decoded at a time: 64 documents of 10 MB still fit a small machine."""
+
+_HASH_BLOCK_BYTES = 2**20
 
 _UTF8_BOM = b"\xef\xbb\xbf"
 
@@ -58,43 +54,19 @@ class CuratorFileError(SynthError):
     """A Curator output that cannot be read, or not further: names file and position."""
 
 
-class CuratorFolderError(SynthError):
-    """The folder of Curator outputs cannot be read."""
-
-
-def list_curator_files(folder: Path) -> dict[str, Path]:
-    """Curator outputs in `folder` and its subfolders, by their path relative to it with `/`, sorted.
-
-    Hidden names, names that begin with `_`, and files under a temporary name are skipped; links to folders
-    are not followed. Raises CuratorFolderError when the folder, or one below it, cannot be listed, or when
-    the name of a file cannot be a partition key.
-    """
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise CuratorFolderError(
-            f"CURATOR_OUTPUT_DIR is {folder}, which {what}.",
-            "Set it to the folder that Curator wrote its *.jsonl, *.jsonl.gz or *.parquet files to.",
-        )
-    found: dict[str, Path] = {}
-    for parent, folders, names in os.walk(folder, onerror=_cannot_list):
-        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
-        for name in names:
-            path = Path(parent, name)
-            if _is_curator_name(name) and path.is_file():
-                found[_partition_key(path.relative_to(folder))] = path
-    return dict(sorted(found.items()))
-
-
-def content_fingerprint(path: Path) -> str:
+def content_fingerprint(source: CuratorSource) -> str:
     """Hash (32 hex digits) of the file's bytes; raises CuratorFileError when they cannot be read."""
+    digest = hashlib.blake2b(digest_size=16)
     try:
-        with path.open("rb") as handle:
-            return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        with source.open("rb") as handle:
+            while block := handle.read(_HASH_BLOCK_BYTES):
+                digest.update(block)
     except OSError as error:
-        raise _file_error(path, path.name, 0, error) from error
+        raise _file_error(source, str(source).rpartition("/")[2], 0, error) from error
+    return digest.hexdigest()
 
 
-def read_curator_file(path: Path, curator_file: str) -> Iterator[CuratorDocument | UnreadableRow]:
+def read_curator_file(source: CuratorSource, curator_file: str) -> Iterator[CuratorDocument | UnreadableRow]:
     """The rows of one Curator output, in order, each as a document or as the reason why it is none.
 
     An empty file has no rows. Raises CuratorFileError, after the rows before the fault, when the file itself
@@ -103,27 +75,25 @@ def read_curator_file(path: Path, curator_file: str) -> Iterator[CuratorDocument
     """
     row_number = 0
     try:
-        for row in _rows(path, curator_file):
+        for row in _rows(source, curator_file):
             row_number = row.row_number
             yield row
     except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
-        raise _file_error(path, curator_file, row_number, error) from error
+        raise _file_error(source, curator_file, row_number, error) from error
 
 
-def _rows(path: Path, curator_file: str) -> Iterator[CuratorDocument | UnreadableRow]:
-    if path.stat().st_size == 0:
-        return
-    name = path.name.lower()
-    if name.endswith(".parquet"):
-        yield from _parquet_rows(path, curator_file)
-    elif name.endswith(".jsonl.gz"):
-        with gzip.open(path, "rb") as handle:
-            yield from _json_rows(handle, curator_file)
-    elif name.endswith(".jsonl"):
-        with path.open("rb") as handle:
-            yield from _json_rows(handle, curator_file)
-    else:
+def _rows(source: CuratorSource, curator_file: str) -> Iterator[CuratorDocument | UnreadableRow]:
+    name = curator_file.lower()
+    if not name.endswith(CURATOR_SUFFIXES):
         raise CuratorFileError(f"{curator_file} ends in none of {', '.join(CURATOR_SUFFIXES)}.", "Rename it.")
+    with source.open("rb") as handle:
+        if name.endswith(".jsonl"):
+            yield from _json_rows(handle, curator_file)
+        elif name.endswith(".jsonl.gz"):
+            with gzip.GzipFile(fileobj=handle) as unpacked:
+                yield from _json_rows(unpacked, curator_file)
+        elif handle.seek(0, io.SEEK_END) > 0:
+            yield from _parquet_rows(handle, curator_file)
 
 
 def _json_rows(handle: IO[bytes] | gzip.GzipFile, curator_file: str) -> Iterator[CuratorDocument | UnreadableRow]:
@@ -172,9 +142,9 @@ def _parsed_line(line: bytes, is_first: bool) -> dict[str, Any]:
     return row
 
 
-def _parquet_rows(path: Path, curator_file: str) -> Iterator[CuratorDocument | UnreadableRow]:
+def _parquet_rows(handle: IO[bytes], curator_file: str) -> Iterator[CuratorDocument | UnreadableRow]:
     # A buffered stream instead of whole column chunks: a row group can be larger than memory.
-    with pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False) as source:
+    with pq.ParquetFile(handle, buffer_size=2**20, pre_buffer=False) as source:
         names = source.schema_arrow.names
         if "text" not in names:
             raise CuratorFileError(
@@ -194,38 +164,14 @@ def _parquet_rows(path: Path, curator_file: str) -> Iterator[CuratorDocument | U
                     yield make_document(row, curator_file, row_number)
 
 
-def _is_curator_name(name: str) -> bool:
-    suffix = next((suffix for suffix in CURATOR_SUFFIXES if name.lower().endswith(suffix)), None)
-    if suffix is None or name.startswith((".", "_")):
-        return False
-    return not name.lower().removesuffix(suffix).endswith(_TEMPORARY_ENDINGS)
-
-
-def _partition_key(relative: Path) -> str:
-    key = relative.as_posix()
-    if not key.isprintable() or "..." in key:
-        raise CuratorFolderError(
-            f"The name of {key!r} in CURATOR_OUTPUT_DIR cannot be a partition key.",
-            "Rename it: no control characters, no bytes that are not UTF-8, no three dots in a row.",
-        )
-    return key
-
-
-def _cannot_list(error: OSError) -> None:
-    raise CuratorFolderError(
-        f"The folder {error.filename} in CURATOR_OUTPUT_DIR cannot be listed: {error.strerror}.",
-        "Make it readable, or give it a name that begins with `_` to leave it out.",
-    ) from error
-
-
-def _file_error(path: Path, curator_file: str, row_number: int, error: Exception) -> CuratorFileError:
+def _file_error(source: CuratorSource, curator_file: str, row_number: int, error: Exception) -> CuratorFileError:
     where = f"after row {row_number}" if row_number else "at its beginning"
     if isinstance(error, FileNotFoundError):
-        return CuratorFileError(f"{curator_file} is gone ({path}).", "Run again: the folder is listed anew.")
+        return CuratorFileError(f"{curator_file} is gone ({source}).", "Run again: the folder is listed anew.")
     if isinstance(error, EOFError | gzip.BadGzipFile | zlib.error):
         return CuratorFileError(
             f"{curator_file} is no whole gzip file: {error} ({where}).",
-            f"Check it with `gzip -t {path}` and copy or write it again.",
+            "Check it with `gzip -t` and copy or write it again.",
         )
     # pyarrow reports a damaged page as an OSError without a number.
     if isinstance(error, pa.ArrowException) or (isinstance(error, OSError) and error.errno is None):
@@ -234,5 +180,5 @@ def _file_error(path: Path, curator_file: str, row_number: int, error: Exception
         )
     return CuratorFileError(
         f"{curator_file} cannot be read: {error} ({where}).",
-        f"Check the file and the permissions of {path}.",
+        f"Check the file and the permissions of {source}.",
     )

@@ -1,15 +1,16 @@
 """Buying answers: send what the ledger lacks, keep what comes back, remember what failed in this pass.
 
 In: planned requests from any number of documents, partitions and strategies, as one stream. Out: nothing but the
-ledger's new rows and the counts. What the answers mean is `synth_assets.core.generation`.
+ledger's new rows and the counts. Which of the requests are to be sent is `synth_assets.core.missing_requests`, what the
+answers mean is `synth_assets.core.generation`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
+import time
+from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
 from resources.inference import (
     Completion,
@@ -17,12 +18,14 @@ from resources.inference import (
     CompletionRequest,
     CompletionWriter,
     LedgerEntry,
+    RequestClaims,
     TextGenerator,
 )
+from synth_assets.core.missing_requests import MissingRequests
 from synth_assets.core.request_planning import PlannedRequest
 
-FIRST_LOOKUP, LATER_LOOKUPS = 256, 4096
-"""Keys per ledger look-up: the first is small so that the pipe fills at once, later ones amortise the query."""
+SECONDS_BETWEEN_LOOKS = 0.5
+"""How often a run that has nothing else to do looks for what it awaits from another one."""
 
 
 @dataclass
@@ -33,6 +36,8 @@ class PurchaseReport:
     answered_from_ledger: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    awaited_from_other_runs: int = 0
+    """Answers that another run is asking for at this moment; 0 at the end of a pass."""
     failures: dict[str, Completion] = field(default_factory=dict)
 
     def add(self, other: PurchaseReport) -> None:
@@ -47,10 +52,28 @@ class PurchaseReport:
 Progress = Callable[[PurchaseReport], None]
 
 
+class Unshared:
+    """Claims where nobody else uses the ledger: everything is free; implements `resources.inference.RequestClaims`."""
+
+    def claim(self, request_keys: Collection[str]) -> set[str]:
+        """All of them."""
+        return set(request_keys)
+
+    def release(self, request_keys: Collection[str]) -> None:
+        """Nothing."""
+
+    def __enter__(self) -> Unshared:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
 class Purchaser:
     """Buys missing answers from one generator into one ledger; a request that failed is not sent again in this pass.
 
-    One instance is one pass: `report` adds up over all its `buy` calls.
+    One instance is one pass: `report` adds up over all its `buy` calls. Each `buy` opens claims of its own, so that
+    purchasers of other threads, processes and machines over the same ledger share the work instead of doubling it.
     """
 
     def __init__(
@@ -59,6 +82,7 @@ class Purchaser:
         ledger: CompletionLedger,
         open_writer: Callable[[], CompletionWriter],
         on_progress: Progress | None = None,
+        open_claims: Callable[[], RequestClaims] = Unshared,
     ) -> None:
         self.report = PurchaseReport()
         self.settled: set[Hashable] = set()
@@ -69,51 +93,53 @@ class Purchaser:
         self._generator = generator
         self._ledger = ledger
         self._open_writer = open_writer
+        self._open_claims = open_claims
 
     def buy(self, wanted: Iterable[PlannedRequest]) -> PurchaseReport:
         """Ask for every request that the ledger lacks and commit the answers as they come.
 
         The stream is pulled only as fast as the generator sends. A failed request ends in `failures`, never as a row.
-        The generator is asked for only when at least one answer is missing.
+        The generator is asked for only when at least one answer is missing. What another run is asking for is awaited
+        at the end, and asked for here when that run fails or dies.
         """
         current = PurchaseReport()
-        asked: dict[str, PlannedRequest] = {}
-        with self._open_writer() as writer:
-            missing = self._missing(wanted, asked, writer, current)
-            first = next(missing, None)
-            if first is not None:
-                generator = self._generator()
-                with closing(_generate(generator, _chain(first, missing))) as completions:
-                    for completion in completions:
-                        # Forgotten only when it is kept: at every moment the key is asked, pending or committed.
-                        self._keep(asked[completion.request_key], completion, generator, writer, current)
-                        del asked[completion.request_key]
+        # Claims are left last: an answer is committed before anybody else may ask for it.
+        with self._open_claims() as claims, self._open_writer() as writer:
+            writer.on_committed = claims.release
+
+            def tell() -> None:
+                current.answered_from_ledger = missing.answered_count
+                current.awaited_from_other_runs = missing.put_aside_count
+                if self.on_progress:
+                    self.on_progress(current)
+
+            def has_failed(request_key: str) -> bool:
+                return request_key in self.report.failures or request_key in current.failures
+
+            missing = MissingRequests(wanted, self._ledger, claims, writer, has_failed, tell)
+            while not missing.is_finished:
+                if not self._ask(missing, writer, current, tell) and not missing.is_finished:
+                    time.sleep(SECONDS_BETWEEN_LOOKS)
         self.report.add(current)
         return current
 
-    def _missing(
-        self,
-        wanted: Iterable[PlannedRequest],
-        asked: dict[str, PlannedRequest],
-        writer: CompletionWriter,
-        current: PurchaseReport,
-    ) -> Iterator[CompletionRequest]:
-        stream = iter(wanted)
-        size = FIRST_LOOKUP
-        while chunk := list(islice(stream, size)):
-            size = LATER_LOOKUPS
-            by_key = {planned.request.request_key: planned for planned in chunk}
-            # In flight and uncommitted first, the ledger second: a key that is committed in between is found by one.
-            under_way = set(asked) | writer.pending_keys()
-            known = self._ledger.known_keys(list(by_key))
-            for key, planned in by_key.items():
-                if key in known or key in under_way:
-                    current.answered_from_ledger += 1
-                elif key not in self.report.failures and key not in current.failures:
-                    asked[key] = planned
-                    yield planned.request
-            if self.on_progress:
-                self.on_progress(current)
+    def _ask(
+        self, missing: MissingRequests, writer: CompletionWriter, current: PurchaseReport, tell: Callable[[], None]
+    ) -> bool:
+        """Send one round; False when there was nothing to send."""
+        requests = missing.round()
+        first = next(requests, None)
+        if first is None:
+            return False
+        generator = self._generator()
+        with closing(_generate(generator, _chain(first, requests))) as completions:
+            for completion in completions:
+                planned = missing.asked(completion.request_key)
+                is_kept = self._keep(planned, completion, generator, writer, current)
+                # Forgotten only when it is kept: at every moment the key is asked, pending or committed.
+                missing.settle(completion.request_key, is_kept=is_kept)
+                tell()
+        return True
 
     def _keep(
         self,
@@ -122,29 +148,30 @@ class Purchaser:
         generator: TextGenerator,
         writer: CompletionWriter,
         current: PurchaseReport,
-    ) -> None:
+    ) -> bool:
+        """Hand an answer to the writer, or note a failure; True for an answer."""
         current.requests_sent += 1
         if completion.error_kind == "context_overflow":
             # Final for this request: kept as an answer, so that it is dropped by name and never asked for again.
             completion = replace(completion, error_kind=None, finish_reason="context_overflow", text="")
-        if completion.error_kind is None:
-            current.prompt_tokens += completion.prompt_tokens
-            current.completion_tokens += completion.completion_tokens
-            writer.add(
-                LedgerEntry(
-                    completion,
-                    planned.strategy,
-                    planned.document_id,
-                    planned.segment_index,
-                    generator.model,
-                    planned.estimated_prompt_tokens,
-                    planned.estimated_completion_tokens,
-                )
-            )
-        else:
+        if completion.error_kind is not None:
             current.failures[completion.request_key] = completion
-        if self.on_progress:
-            self.on_progress(current)
+            return False
+        current.prompt_tokens += completion.prompt_tokens
+        current.completion_tokens += completion.completion_tokens
+        writer.add(
+            LedgerEntry(
+                completion,
+                planned.strategy,
+                planned.document_id,
+                planned.segment_index,
+                generator.model,
+                planned.estimated_prompt_tokens,
+                planned.estimated_completion_tokens,
+                planned.generation,
+            )
+        )
+        return True
 
 
 def _generate(generator: TextGenerator, requests: Iterator[CompletionRequest]) -> Generator[Completion, None, None]:

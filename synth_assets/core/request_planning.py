@@ -6,7 +6,7 @@ In: a seed document, a strategy, the tokenizer and the model behind the server. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from resources.inference import CompletionRequest, ServedModel, Tokenizer
@@ -56,6 +56,7 @@ class PlannedRequest:
     segment_index: int
     estimated_prompt_tokens: int
     estimated_completion_tokens: int
+    generation: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class PlannedDocument:
 class RequestPlanner:
     """Plans the calls of one strategy for one model: segmentation, rendering, keys, expected tokens.
 
-    `learned_ratio` is completion tokens for each prompt token, where the ledger has seen enough of them.
+    `generation_of` says, for a Curator file, which draw of the answers is wanted; 0 is the first. `learned_ratio` is
+    completion tokens for each prompt token, where the ledger has seen enough of them.
     """
 
     def __init__(
@@ -79,13 +81,13 @@ class RequestPlanner:
         strategy: Strategy,
         tokenizer: Tokenizer,
         model: ServedModel,
-        generation: int = 0,
+        generation_of: Callable[[str], int] = lambda _curator_file: 0,
         learned_ratio: float | None = None,
     ) -> None:
         self.strategy = strategy
         self.model = model
         self._tokenizer = tokenizer
-        self._generation = generation
+        self._generation_of = generation_of
         self._learned_ratio = learned_ratio
         limits = strategy.limits
         context = model.max_model_len or limits.max_input_tokens + limits.max_output_tokens
@@ -112,13 +114,14 @@ class RequestPlanner:
     def _request(self, document: SeedDocument, piece: Segment, overhead: int) -> PlannedRequest:
         strategy = self.strategy
         messages = strategy.messages(document.title, piece.text)
+        generation = self._generation_of(document.curator_file)
         key = request_key(
             messages,
             strategy.response_schema,
             strategy.sampling,
             self.model.name,
             self.model.revision,
-            self._generation,
+            generation,
         )
         request = CompletionRequest(key, messages, strategy.sampling, strategy.response_schema)
         return PlannedRequest(
@@ -128,6 +131,7 @@ class RequestPlanner:
             piece.index,
             overhead + piece.token_count,
             round(self._expected_completion_tokens(piece.token_count)),
+            generation,
         )
 
     def _expected_completion_tokens(self, segment_tokens: int) -> float:

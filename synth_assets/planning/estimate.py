@@ -48,7 +48,11 @@ def estimate_strategies(project: Project, stale: Sequence[StalePartition]) -> di
     stale_seeds = {item.partition for item in stale if item.asset == CURATED}
     plans = {}
     for strategy in project.strategies:
-        files = [str(item.partition) for item in stale if item.asset == table_key(rephrased(strategy.name))]
+        files = [
+            str(item.partition)
+            for item in stale
+            if not item.is_blocked and item.asset == table_key(rephrased(strategy.name))
+        ]
         plans[strategy.name] = _strategy_plan(project, strategy, files, stale_seeds)
     return plans
 
@@ -62,7 +66,7 @@ def total_plan(plans: dict[str, StrategyPlan]) -> dict[str, Any]:
 def _strategy_plan(
     project: Project, strategy: Strategy, files: Sequence[str], stale_seeds: set[str | None]
 ) -> StrategyPlan:
-    planner = request_planner(strategy, project.rephraser, project.ledger)
+    planner = request_planner(strategy, project.rephraser, project.ledger, project.roots)
     documents = _Counted(_documents(project, files, stale_seeds))
     answered = sent = prompt_tokens = completion_tokens = 0
     for chunk in _distinct_chunks(planned_requests(documents, planner)):

@@ -57,6 +57,8 @@ def synchronise_partitions(instance: DagsterInstance, lake: Lake, changes: FileC
         instance.add_dynamic_partitions(name, missing)
     for file in changes.deleted:
         # First, so that the rows count as missing however this ends, also when the file comes back one day.
+        # The file's own event tells those who go by observations, and makes its return an event as well.
+        instance.report_runless_asset_event(dg.AssetObservation(CURATOR_FILES, partition=file, tags=RETIRED))
         for table in tables:
             key = dg.AssetKey(table.split("."))
             instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=file, tags=RETIRED))

@@ -15,20 +15,23 @@ from dagster import DagsterInstance
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from resources.errors import SynthError
+from resources.generations import start_generation
+from synth_assets.assets.check_outcomes import CheckOutcomes
+from synth_assets.assets.dead_runs import PROCESS_TAG, end_dead_runs, process_mark
 from synth_assets.assets.keys import BASELINE, JUDGE_SCORES, PERPLEXITY, table_key
-from synth_assets.assets.rephrased import buy_missing, candidate_counts, request_planner
+from synth_assets.assets.rephrased import buy_for_strategies, candidate_counts
 from synth_assets.assets.roots import observe_roots
 from synth_assets.assets.versions import UPSTREAM_TAG, Versions
 from synth_assets.core.strategy import Strategy
 from synth_assets.core.tables import rephrased
 from synth_assets.planning.files import FileChanges, file_changes, partitioned_tables, synchronise_partitions
 from synth_assets.planning.progress import RunProgress, SilentProgress
-from synth_assets.planning.stale import StalePartition, StalePlanner
+from synth_assets.planning.stale import AssetPartition, StalePartition, StalePlanner, check_title
 from synth_assets.planning.summary import merged_count
 from synth_assets.project import Project
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-AssetPartition = tuple[dg.AssetKey, str | None]
+FILES_NAMED = 5
 
 
 @dataclass
@@ -38,8 +41,12 @@ class RunSummary:
     files: FileChanges
     materialized: list[AssetPartition] = field(default_factory=list)
     failed: list[AssetPartition] = field(default_factory=list)
+    blocked: list[StalePartition] = field(default_factory=list)
+    """Left alone, because something above fails a blocking check."""
     errors: list[str] = field(default_factory=list)
     wall_seconds: float = 0.0
+    generation: int | None = None
+    """The generation of answers that this run has started."""
 
 
 @dataclass(frozen=True)
@@ -84,22 +91,32 @@ class StaleRunner:
         self._graph = definitions.resolve_asset_graph()
         self._job = definitions.resolve_implicit_global_asset_job_def()
 
-    def run(self, selection: RunSelection) -> RunSummary:
-        """Bring the selection up to date; failures are collected, everything that does not rest on them is done."""
-        started = time.monotonic()
+    def run(self, selection: RunSelection, is_regenerated: bool = False) -> RunSummary:
+        """Bring the selection up to date; failures are collected, everything that does not rest on them is done.
+
+        With `is_regenerated` its answers are asked for anew; a later run that is not goes on with the same generation.
+        """
+        started, started_at = time.monotonic(), time.time()
+        self._project.lake.upgrade()
+        end_dead_runs(self._instance)
         self._project.roots.forget()
         changes = file_changes(self._versions())
         check_selection(selection, changes, self._project.strategies)
+        summary = RunSummary(changes)
+        if is_regenerated:
+            names = regenerated_strategies(selection, self._project.strategies)
+            summary.generation = start_generation(self._project.lake, names, selection.files)
         synchronise_partitions(self._instance, self._project.lake, changes, partitioned_tables(self._graph))
         observe_roots(self._instance, self._project.roots)
         self._project.curator.save_cache()
         self._project.rephraser.remember()
         self._project.judge.remember()
-        summary = RunSummary(changes)
         bad: set[AssetPartition] = set()
         levels = StalePlanner(self._graph, self._versions(), self._project.lake, selection.excluded_assets).levels()
         for level in levels:
+            self._settle_checks(level, started_at, bad, summary)
             self._run_level(level, selection, bad, summary)
+        summary.errors += _blocking_texts(summary.blocked)
         summary.wall_seconds = time.monotonic() - started
         return summary
 
@@ -117,7 +134,9 @@ class StaleRunner:
         planner = StalePlanner(self._graph, versions, self._project.lake, selection.excluded_assets)
         todo: dict[dg.AssetKey, list[StalePartition]] = {}
         for key in level:
-            stale = [item for item in planner.stale(key) if selection.takes(item)]
+            taken = [item for item in planner.stale(key) if selection.takes(item)]
+            summary.blocked += [item for item in taken if item.is_blocked]
+            stale = [item for item in taken if not item.is_blocked]
             blocked = {(item.asset, item.partition) for item in stale if self._is_blocked(versions, item, bad)}
             bad |= blocked
             todo[key] = [item for item in stale if (item.asset, item.partition) not in blocked]
@@ -137,20 +156,40 @@ class StaleRunner:
                 return True
         return False
 
+    def _settle_checks(
+        self, level: Sequence[dg.AssetKey], started_at: float, bad: set[AssetPartition], summary: RunSummary
+    ) -> None:
+        """Evaluate the blocking checks above this level that have not seen what is in the tables now."""
+        above = {parent for key in level for parent in self._graph.get(key).parent_keys}
+        due = set(CheckOutcomes.of_graph(self._instance, self._graph).due(sorted(above), started_at))
+        if not due:
+            return
+        job = self._job.get_subset(asset_selection=set(), asset_check_selection=due)
+        result = job.execute_in_process(instance=self._instance, run_config=QUIET, raise_on_error=False)
+        seen = {evaluation.asset_check_key for evaluation in result.get_asset_check_evaluations()}
+        for check in sorted(due - seen):
+            summary.errors.append(f"{check_title(check)} could not be evaluated: {_failure(result)}")
+            bad |= {(check.asset_key, partition) for partition in self._versions().partitions(check.asset_key)}
+
     def _buy_ahead(self, todo: dict[dg.AssetKey, list[StalePartition]]) -> None:
         """One stream of requests for everything of this level, so that the pipe drains once and not per partition."""
-        pairs = []
-        for strategy in self._project.strategies:
-            items = todo.get(table_key(rephrased(strategy.name)), [])
-            if items:
-                planner = request_planner(strategy, self._project.rephraser, self._project.ledger)
-                pairs += [(planner, str(item.partition)) for item in items]
-        # Long answers first: what is short fills the pipe while the last long ones end.
-        pairs.sort(key=lambda pair: -pair[0].strategy.limits.max_output_tokens)
-        if pairs:
-            counts = candidate_counts(self._project.lake)
-            self._progress.begin("rephrasing", sum(counts.get(name, 0) for _, name in pairs))
-            buy_missing(self._project.purchases.rephrase, self._project.lake, pairs, self._progress.advance)
+        files = [
+            (strategy, [str(item.partition) for item in todo.get(table_key(rephrased(strategy.name)), [])])
+            for strategy in self._project.strategies
+        ]
+        if not any(names for _, names in files):
+            return
+        counts = candidate_counts(self._project.lake)
+        self._progress.begin("rephrasing", sum(counts.get(name, 0) for _, names in files for name in names))
+        buy_for_strategies(
+            self._project.purchases.rephrase,
+            self._project.lake,
+            self._project.ledger,
+            self._project.rephraser,
+            self._project.roots,
+            files,
+            self._progress.advance,
+        )
 
     def _materialize(
         self, key: dg.AssetKey, chunk: Sequence[StalePartition], bad: set[AssetPartition], summary: RunSummary
@@ -160,7 +199,7 @@ class StaleRunner:
         if key in (PERPLEXITY, JUDGE_SCORES):
             label = "scoring" if key == PERPLEXITY else "judging"
             self._progress.begin(label, merged_count(self._project.lake, [str(name) for name in partitions]))
-        tags = {"synth/stale_reason": chunk[0].reason}
+        tags = {"synth/stale_reason": chunk[0].reason, PROCESS_TAG: process_mark(self._instance)}
         if partitions[0] is not None:
             tags[ASSET_PARTITION_RANGE_START_TAG] = str(partitions[0])
             tags[ASSET_PARTITION_RANGE_END_TAG] = str(partitions[-1])
@@ -182,6 +221,11 @@ class StaleRunner:
             raise KeyboardInterrupt
         if not result.success:
             summary.errors.append(f"{'.'.join(key.path)}: {_failure(result)}")
+
+
+def regenerated_strategies(selection: RunSelection, strategies: Sequence[Strategy]) -> list[str]:
+    """Names of the strategies whose answers are asked for anew."""
+    return list(selection.strategies) or [strategy.name for strategy in strategies]
 
 
 def check_selection(selection: RunSelection, changes: FileChanges, strategies: Sequence[Strategy]) -> None:
@@ -208,6 +252,19 @@ def _ranges(items: Iterable[StalePartition], order: Sequence[str | None]) -> Ite
         chunk.append(item)
     if chunk:
         yield chunk
+
+
+def _blocking_texts(blocked: Iterable[StalePartition]) -> list[str]:
+    """One sentence for each check that blocked something, with its files."""
+    files: dict[dg.AssetCheckKey, set[str | None]] = {}
+    for item in blocked:
+        if item.blocked_by is not None:
+            files.setdefault(item.blocked_by, set()).add(item.partition)
+    return [
+        f"{check_title(check)} fails for {', '.join(sorted(map(str, names))[:FILES_NAMED])}"
+        f"{', …' if len(names) > FILES_NAMED else ''}: nothing was made from it. The next run checks it again."
+        for check, names in files.items()
+    ]
 
 
 def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:

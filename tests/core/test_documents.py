@@ -2,7 +2,6 @@ import gzip
 import io
 import json
 import os
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,11 +14,9 @@ from synth_assets.core import documents
 from synth_assets.core.documents import (
     CuratorDocument,
     CuratorFileError,
-    CuratorFolderError,
     UnreadableRow,
     content_fingerprint,
     document_id,
-    list_curator_files,
     read_curator_file,
 )
 
@@ -350,67 +347,8 @@ def test_a_folder_with_a_files_name_is_an_error(tmp_path):
     assert "cannot be read" in rows_and_error(tmp_path / "a.jsonl")[1]
 
 
-# --- the folder
-
-
-def test_files_are_found_in_subfolders_sorted_by_their_relative_path(tmp_path):
-    for name in ("b.jsonl", "sub/deep/c.parquet", "sub/a.jsonl.gz", "A.JSONL", "2024 x/ü.jsonl"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    found = list_curator_files(tmp_path)
-    assert list(found) == ["2024 x/ü.jsonl", "A.JSONL", "b.jsonl", "sub/a.jsonl.gz", "sub/deep/c.parquet"]
-    assert found["sub/a.jsonl.gz"] == tmp_path / "sub" / "a.jsonl.gz"
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        ".hidden.jsonl",
-        "_metadata.parquet",
-        ".git/a.jsonl",
-        "_temporary/0/a.jsonl",
-        "a.jsonl.tmp",
-        "a.tmp.jsonl",
-        "a.partial.jsonl.gz",
-        "a.json",
-        "a.gz",
-        "README.md",
-    ],
-)
-def test_what_is_no_curator_output_is_left_out(tmp_path, name):
-    path = tmp_path / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    (tmp_path / "kept.jsonl").touch()
-    assert list(list_curator_files(tmp_path)) == ["kept.jsonl"]
-
-
-def test_a_folder_named_like_a_file_is_searched_and_not_listed(tmp_path):
-    (tmp_path / "a.parquet").mkdir()
-    (tmp_path / "a.parquet" / "part-0.parquet").touch()
-    assert list(list_curator_files(tmp_path)) == ["a.parquet/part-0.parquet"]
-
-
-def test_a_missing_folder_names_the_setting(tmp_path):
-    with pytest.raises(CuratorFolderError, match=r"CURATOR_OUTPUT_DIR is .*nowhere, which does not exist"):
-        list_curator_files(tmp_path / "nowhere")
-    (tmp_path / "file").touch()
-    with pytest.raises(CuratorFolderError, match="is a file, not a folder"):
-        list_curator_files(tmp_path / "file")
-
-
-@pytest.mark.parametrize("name", [b"line\nbreak.jsonl", b"latin\xff.jsonl", b"dots...jsonl"])
-def test_a_name_that_cannot_be_a_partition_key_is_an_error(tmp_path, name):
-    Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name))).touch()
-    with pytest.raises(CuratorFolderError, match="partition key") as caught:
-        list_curator_files(tmp_path)
-    str(caught.value).encode()
-
-
-def test_the_errors_belong_to_the_family_that_users_can_act_on():
+def test_the_error_belongs_to_the_family_that_users_can_act_on():
     assert issubclass(CuratorFileError, SynthError)
-    assert issubclass(CuratorFolderError, SynthError)
 
 
 def test_the_fingerprint_of_a_file_follows_its_bytes_alone(tmp_path):

@@ -332,7 +332,7 @@ def test_a_key_changes_with_whatever_changes_the_answer_and_with_nothing_else():
     def keys(
         strategy: Strategy, model: ServedModel = FAKE_MODEL, generation: int = 0, file: str = "a.jsonl"
     ) -> list[str]:
-        planner = RequestPlanner(strategy, FakeTokenizer(), model, generation)
+        planner = RequestPlanner(strategy, FakeTokenizer(), model, lambda _: generation)
         document = replace(seed("\n\n".join(map(paragraph, range(3)))), curator_file=file)
         return [planned.request.request_key for planned in planned_requests([document], planner)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,8 @@ from resources.lake import Lake
 from resources.ledger import Ledger
 from resources.ledger_writer import LedgerWriter
 from resources.testing import FakeGenerator
-from synth_assets.core.purchasing import FIRST_LOOKUP, Purchaser
+from synth_assets.core.missing_requests import FIRST_LOOKUP
+from synth_assets.core.purchasing import Purchaser
 from synth_assets.core.request_planning import PlannedRequest
 from synth_assets.core.strategy import Strategy
 from synth_assets.strategies import discover
@@ -28,7 +30,7 @@ class MemoryLedger:
     def __init__(self) -> None:
         self.entries: dict[str, LedgerEntry] = {}
 
-    def known_keys(self, request_keys: Sequence[str]) -> set[str]:
+    def known_keys(self, request_keys: Sequence[str], since: datetime | None = None) -> set[str]:
         return set(request_keys) & self.entries.keys()
 
     def fetch(self, request_keys: Sequence[str]) -> dict[str, Completion]:

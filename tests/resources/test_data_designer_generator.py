@@ -1,5 +1,4 @@
 import json
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -13,6 +12,7 @@ from resources.data_designer_generator import DataDesignerGenerator
 from resources.errors import ServerError
 from resources.inference import ChatMessage, CompletionRequest, SamplingParams, ServedModel
 from resources.model_call import RetryPolicy
+from resources.scratch import scratch_folder
 from resources.testing import FAKE_MODEL, REFUSAL, Behaviour, FakeServer, FakeTokenizer, Fault
 
 SOURCE = "The bridge was finished in 1883 and carries trams, carts and people across the river. " * 3
@@ -200,13 +200,14 @@ def test_a_prompt_beyond_the_context_is_refused_once(server):
     assert server.request_count == 2
 
 
-def test_a_model_that_is_not_served_is_a_bad_request(server):
+def test_a_model_that_is_not_served_is_named_with_its_setting(server):
     asker = DataDesignerGenerator([server.base_url], ServedModel("another-model"), retry=QUICK)
 
     (completion,) = asker.generate(requests(1))
 
-    assert completion.error_kind == "bad_request"
+    assert completion.error_kind == "not_served"
     assert "another-model" in completion.error
+    assert "VLLM_MODEL" in completion.error
 
 
 def test_a_server_that_comes_back_in_time_answers_everything(server):
@@ -293,6 +294,17 @@ def test_a_server_that_never_answers_is_given_up(server):
     assert server.request_count <= 8
 
 
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_what_every_request_would_share_gives_the_server_up_at_once(server, status):
+    server.behaviour = Behaviour(faults=(Fault("status", status=status),))
+
+    completions = ask(server, requests(50), parallel=2, retry=RetryPolicy())
+
+    assert len(completions) == 50
+    assert {completion.error_kind for completion in completions.values()} <= {"unauthorized", "not_served"}
+    assert server.request_count <= 2
+
+
 def test_two_servers_share_the_work(server):
     server.behaviour = Behaviour(latency_seconds=0.02)
     with FakeServer(behaviour=Behaviour(latency_seconds=0.02)) as other:
@@ -314,8 +326,8 @@ def test_a_working_server_takes_over_from_a_dead_one(server):
 
 
 @pytest.mark.parametrize("end", ["close", "interrupt"])
-def test_ending_early_cuts_off_what_flies_and_leaves_nothing(server, end, tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+def test_ending_early_cuts_off_what_flies_and_leaves_nothing(server, end):
+    own_folder = scratch_folder("probe").parent
     server.behaviour = Behaviour(faults=(Fault("hang", containing="stuck"),))
     completions = generator(server, parallel=4).generate([request("quick"), *requests(20, text="stuck")])
     next(completions)
@@ -330,7 +342,7 @@ def test_ending_early_cuts_off_what_flies_and_leaves_nothing(server, end, tmp_pa
     assert wait_until(lambda: server.in_flight == 0)
     assert not engine_threads()
     assert server.request_count <= 6
-    assert not list(tmp_path.glob("synth-lanes-*"))
+    assert not list(own_folder.glob("lanes-*"))
 
 
 def test_ending_early_ends_the_wait_for_a_dead_server(server):
@@ -364,7 +376,8 @@ def test_the_api_key_reaches_the_server_and_nothing_else(capfd):
         (without,) = generator(server).generate(requests(1))
 
     assert with_key.error_kind is None
-    assert without.error_kind == "bad_request"
+    assert without.error_kind == "unauthorized"
+    assert "VLLM_API_KEY" in without.error
     assert "sesame" not in repr(asker) + "".join(capfd.readouterr())
 
 

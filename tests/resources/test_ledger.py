@@ -108,6 +108,23 @@ def test_the_earliest_of_two_answers_wins(ledger: Ledger) -> None:
     assert ledger.fetch(["key", "key"]) == {"key": answer("key", "zebra")}
 
 
+def test_a_look_up_since_a_moment_finds_only_what_was_committed_after_it(ledger: Ledger) -> None:
+    ledger.record([entry("before")])
+    moment = datetime.now(UTC)
+    ledger.record([entry("after")])
+    assert ledger.known_keys(["before", "after", "never"], since=moment) == {"after"}
+
+
+def test_the_keys_of_a_batch_are_told_when_it_is_committed_and_not_before(ledger: Ledger) -> None:
+    told: list[tuple[Sequence[str], set[str]]] = []
+    with LedgerWriter(ledger, batch_seconds=3600) as writer:
+        writer.on_committed = lambda keys: told.append((keys, ledger.known_keys(["one", "two"])))
+        writer.add(entry("one"))
+        writer.add(entry("two"))
+        assert told == []
+    assert told == [(["one", "two"], {"one", "two"})]
+
+
 def test_of_two_answers_of_one_moment_the_same_one_always_wins(ledger: Ledger) -> None:
     ledger.record([entry("key", "zebra"), entry("key", "apple"), entry("key", "mango")])
     assert ledger.fetch(["key"]) == {"key": answer("key", "apple")}
@@ -271,7 +288,7 @@ def test_a_failed_commit_does_not_hide_the_producers_own_error(unreliable: Unrel
     with pytest.raises(KeyboardInterrupt) as caught, LedgerWriter(unreliable, batch_seconds=3600) as writer:  # noqa: PT012
         writer.add(entry("one"))
         raise KeyboardInterrupt
-    assert caught.value.__notes__ == ["1 answers could not be kept either. The disk is full."]
+    assert caught.value.__notes__ == ["1 paid answers could not be kept and are asked for again. The disk is full."]
 
 
 def test_a_failed_request_is_refused_at_once(ledger: Ledger) -> None:

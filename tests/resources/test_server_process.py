@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -28,9 +30,12 @@ Start = Callable[..., RunningServer]
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below the range that the system gives to outgoing connections: another test's would take it in between."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            port = random.randint(20_000, 32_000)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @pytest.fixture

@@ -1,0 +1,157 @@
+"""What the benchmarks share: a project in a temporary home against a model server of its own, documents, result rows.
+
+In: setting up and tearing down, how a figure is written. Out: what is measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+warnings.filterwarnings("ignore")
+
+import dagster as dg  # noqa: E402
+import httpx  # noqa: E402
+
+from resources.embedded_vllm import prepared_smollm2  # noqa: E402
+from synth_assets.definitions import project_defs  # noqa: E402
+from synth_assets.planning.run import RunSelection, RunSummary, StaleRunner  # noqa: E402
+from synth_assets.project import Project, build_project  # noqa: E402
+from synth_assets.settings import Settings  # noqa: E402
+
+WORDS = (
+    *("station", "keeper", "measured", "rainfall", "over", "forty", "years", "while", "the", "river", "rose"),
+    *("slowly", "between", "old", "stones", "and", "narrow", "fields", "where", "farmers", "noted", "dates"),
+    *("of", "sowing", "harvest", "frost", "first", "ships", "spring", "in", "small", "grey", "books"),
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured figure beside what it is held against; `ratio` is ours ÷ theirs, in the direction of the target."""
+
+    what: str
+    ours: str
+    against: str
+    ratio: float | None
+    target: str
+    is_reached: bool | None
+    note: str = ""
+
+
+def report(figures: Sequence[Figure]) -> None:
+    """Print the figures; append them to the file that BENCH_FIGURES names, for `benchmarks/bench.py`."""
+    for figure in figures:
+        ratio = "" if figure.ratio is None else f" = {figure.ratio:.3f}"
+        verdict = {True: "reached", False: "NOT reached", None: "stated"}[figure.is_reached]
+        print(
+            f"{figure.what}: {figure.ours} against {figure.against}{ratio}; {figure.target}: {verdict}. {figure.note}"
+        )
+    if path := os.environ.get("BENCH_FIGURES"):
+        with Path(path).open("a") as file:
+            file.writelines(json.dumps(asdict(figure)) + "\n" for figure in figures)
+
+
+def document(number: int, chars: int) -> dict[str, str]:
+    """A document of about `chars` characters in plain sentences, different for each number."""
+    rng = random.Random(number)
+    text = f"Record {number}."
+    while len(text) < chars:
+        text += " " + " ".join(rng.choices(WORDS, k=12)).capitalize() + "."
+    return {
+        "title": f"Weather record {number}",
+        "text": text[:chars].rstrip() + ".",
+        "id": str(number),
+        "language": "en",
+    }
+
+
+def write_corpus(folder: Path, file_count: int, documents_per_file: int, chars: int) -> None:
+    """Curator files of numbered documents."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in range(file_count):
+        first = place * documents_per_file
+        with (folder / f"part-{place:05}.jsonl").open("w") as file:
+            for number in range(first, first + documents_per_file):
+                file.write(json.dumps(document(number, chars)) + "\n")
+
+
+@contextlib.contextmanager
+def model_server(latency_seconds: float, sigma: float = 0.0) -> Iterator[str]:
+    """A model server in a process of its own; yields its address without /v1."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = [
+        "--port",
+        port,
+        "--latency-seconds",
+        latency_seconds,
+        "--sigma",
+        sigma,
+        "--model-root",
+        prepared_smollm2(),
+    ]
+    program = Path(__file__).with_name("model_server.py")
+    process = subprocess.Popen([sys.executable, str(program), *map(str, options)])
+    address = f"http://127.0.0.1:{port}"
+    try:
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                httpx.get(f"{address}/health")
+                break
+            time.sleep(0.1)
+        yield address
+    finally:
+        process.kill()
+        process.wait()
+
+
+def stats(address: str) -> dict[str, float]:
+    """What the model server has counted since the last look."""
+    return httpx.get(f"{address}/stats?reset=1").json()
+
+
+@dataclass
+class Bench:
+    """A project in a folder; each `run` is a process's worth of state, as `synth run` has it."""
+
+    home: Path
+    corpus: Path
+    address: str
+    instance: dg.DagsterInstance
+    max_parallel_requests: int = 64
+
+    def project(self) -> Project:
+        """A fresh project over the same home."""
+        return build_project(
+            Settings.from_environment(
+                {
+                    "SYNTH_HOME": str(self.home),
+                    "CURATOR_OUTPUT_DIR": str(self.corpus),
+                    "VLLM_BASE_URL": f"{self.address}/v1",
+                    "VLLM_MAX_PARALLEL_REQUESTS": str(self.max_parallel_requests),
+                }
+            )
+        )
+
+    def run(self, only: Sequence[str], strategies: Sequence[str] = ()) -> tuple[RunSummary, Project]:
+        """Bring the assets named (`schema.table`) up to date, and nothing else."""
+        project = self.project()
+        definitions = project_defs(project)
+        keys = definitions.resolve_asset_graph().get_all_asset_keys()
+        others = [key for key in keys if ".".join(key.path) not in only]
+        summary = StaleRunner(project, definitions, self.instance).run(RunSelection(strategies, (), others))
+        if summary.failed:
+            raise SystemExit(f"the run failed: {summary.errors}")
+        return summary, project

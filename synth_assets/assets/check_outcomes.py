@@ -1,0 +1,109 @@
+"""What the blocking checks last said, file by file: which partitions nothing may be made from.
+
+In: reading outcomes from Dagster's event log, one query for each blocking check. Out: the checks (`checks`), and what
+follows from an outcome (`obstacles`, `planning`).
+
+Dagster's own blocking knows no files: one bad file would stop every file below. So a blocking check names the files it
+fails for and reports them with severity WARN, which Dagster lets pass; whoever makes or plans a partition asks here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster import DagsterInstance
+from dagster._core.storage.asset_check_execution_record import COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+
+ROWS_ARE_UNIQUE = "rows_are_unique"
+DOCUMENTS_ADD_UP = "documents_in_equal_rows_plus_drops"
+ROWS_HAVE_STRUCTURE = "every_row_has_its_structure"
+BLOCKING_CHECKS = (ROWS_ARE_UNIQUE, DOCUMENTS_ADD_UP, ROWS_HAVE_STRUCTURE)
+"""Names of all blocking checks, whatever their asset."""
+
+FAILED_FILES = "failed_files"
+"""Metadata entry of a blocking check: a JSON list of the files it fails for. Without it, it fails for all."""
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """The last completed evaluation of one blocking check; `failed_files` is None where it failed for all."""
+
+    key: dg.AssetCheckKey
+    has_passed: bool
+    failed_files: frozenset[str] | None
+    evaluated_at: float
+    """Unix seconds."""
+
+    def fails_for(self, partition: str | None) -> bool:
+        """Whether nothing may be made from this partition of the checked asset."""
+        return not self.has_passed and (self.failed_files is None or partition in self.failed_files)
+
+
+class CheckOutcomes:
+    """A snapshot of blocking checks; each asset's are read when they are first asked for."""
+
+    def __init__(self, instance: DagsterInstance, checks: Iterable[dg.AssetCheckKey]) -> None:
+        self._instance = instance
+        self._checks: dict[dg.AssetKey, list[dg.AssetCheckKey]] = {}
+        for key in sorted(checks):
+            self._checks.setdefault(key.asset_key, []).append(key)
+        self._outcomes: dict[dg.AssetKey, list[CheckOutcome]] = {}
+
+    @classmethod
+    def of_graph(cls, instance: DagsterInstance, graph: dg.AssetGraph) -> CheckOutcomes:
+        """All blocking checks of a whole graph."""
+        return cls(instance, (key for key in graph.asset_check_keys if graph.get(key).blocking))
+
+    @classmethod
+    def by_name(cls, instance: DagsterInstance, assets: Iterable[dg.AssetKey]) -> CheckOutcomes:
+        """The blocking checks of some assets within a run, whose graph has no checks of assets that it leaves out."""
+        return cls(instance, (dg.AssetCheckKey(asset, name) for asset in assets for name in BLOCKING_CHECKS))
+
+    def checked_assets(self) -> list[dg.AssetKey]:
+        """Assets that have a blocking check."""
+        return list(self._checks)
+
+    def of(self, asset: dg.AssetKey) -> list[CheckOutcome]:
+        """What each blocking check of an asset last said; one that was never evaluated is left out."""
+        if asset not in self._outcomes:
+            found = (self._read(key) for key in self._checks.get(asset, ()))
+            self._outcomes[asset] = [outcome for outcome in found if outcome is not None]
+        return self._outcomes[asset]
+
+    def failing(self, asset: dg.AssetKey, partition: str | None) -> dg.AssetCheckKey | None:
+        """The first blocking check that this partition fails; None where it passes all of them."""
+        return next((outcome.key for outcome in self.of(asset) if outcome.fails_for(partition)), None)
+
+    def due(self, assets: Iterable[dg.AssetKey], since: float) -> Iterator[dg.AssetCheckKey]:
+        """Checks older than their asset's last materialization, and those that failed before `since` (Unix seconds).
+
+        A run that failed or was killed may have left rows that no check has seen; a table may have been repaired.
+        """
+        for asset in assets:
+            if not self._checks.get(asset):
+                continue
+            last = self._instance.get_latest_materialization_event(asset)
+            if last is None:
+                continue
+            outcomes = {outcome.key: outcome for outcome in self.of(asset)}
+            for key in self._checks[asset]:
+                outcome = outcomes.get(key)
+                if (
+                    outcome is None
+                    or outcome.evaluated_at < last.timestamp
+                    or (not outcome.has_passed and outcome.evaluated_at < since)
+                ):
+                    yield key
+
+    def _read(self, key: dg.AssetCheckKey) -> CheckOutcome | None:
+        records = self._instance.event_log_storage.get_asset_check_execution_history(
+            key, limit=1, status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+        )
+        if not records or records[0].event is None or records[0].evaluation is None:
+            return None
+        evaluation = records[0].evaluation
+        listed = evaluation.metadata.get(FAILED_FILES)
+        files = frozenset(listed.value) if isinstance(listed, dg.JsonMetadataValue) else None  # type: ignore[arg-type]
+        return CheckOutcome(key, evaluation.passed, files, records[0].event.timestamp)

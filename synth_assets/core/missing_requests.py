@@ -1,0 +1,144 @@
+"""What of a stream of planned requests has to be asked here: not answered, not under way, not claimed by another run.
+
+In: look-ups, claims, and what is put aside because somebody else asks for it. Out: sending, and keeping what comes back
+(`synth_assets.core.purchasing`).
+
+A key is looked up, claimed, and looked up again among the latest answers: an answer is committed before its claim is
+released, so whoever holds a claim and finds no answer is the only one who asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+
+from resources.inference import CompletionLedger, CompletionRequest, CompletionWriter, RequestClaims
+from synth_assets.core.request_planning import PlannedRequest
+
+FIRST_LOOKUP, LATER_LOOKUPS = 256, 4096
+"""Keys per ledger look-up: the first is small so that the pipe fills at once, later ones amortise the query."""
+
+CLAIMED_TOGETHER = 512
+"""Keys claimed ahead of the generator, for one look-up more, which takes about 30 ms whatever their number. Claims in a
+file are searched one by one: each takes 4 µs at 256 held, 9 to 44 at 1,024 and 30 to 300 at 4,096 (idle and busy
+machine). A PostgreSQL server has room for 6,400 by default, for all its users."""
+
+MOST_PUT_ASIDE = 4096
+"""With this many awaited from other runs the stream is not pulled any further: memory stays bounded."""
+
+CLOCK_MARGIN = timedelta(minutes=10)
+"""How far the clocks of two machines may differ, together with what a commit takes from its time stamp to its end."""
+
+
+@dataclass(frozen=True)
+class _PutAside:
+    planned: PlannedRequest
+    looked_up_at: datetime
+
+
+class MissingRequests:
+    """Goes through a stream once, in rounds; what another run has claimed is tried again in each round.
+
+    Counts: `answered_count` (found in the ledger, or a repetition within the stream) and `put_aside_count`.
+    """
+
+    def __init__(
+        self,
+        wanted: Iterable[PlannedRequest],
+        ledger: CompletionLedger,
+        claims: RequestClaims,
+        writer: CompletionWriter,
+        has_failed: Callable[[str], bool],
+        on_looked_up: Callable[[], None],
+    ) -> None:
+        self.answered_count = 0
+        self._stream = iter(wanted)
+        self._ledger = ledger
+        self._claims = claims
+        self._writer = writer
+        self._has_failed = has_failed
+        self._on_looked_up = on_looked_up
+        self._asked: dict[str, PlannedRequest] = {}
+        self._put_aside: dict[str, _PutAside] = {}
+        self._lookup_size = FIRST_LOOKUP
+        self._has_more = True
+
+    @property
+    def put_aside_count(self) -> int:
+        """How many answers are awaited from other runs."""
+        return len(self._put_aside)
+
+    @property
+    def is_finished(self) -> bool:
+        """True when the stream is drained and nothing is awaited."""
+        return not self._has_more and not self._put_aside
+
+    def asked(self, request_key: str) -> PlannedRequest:
+        """The planned request behind a key that a round has yielded and that is not settled."""
+        return self._asked[request_key]
+
+    def settle(self, request_key: str, *, is_kept: bool) -> None:
+        """A key that was asked has its outcome: an answer given to the writer (`is_kept`), or a failure."""
+        del self._asked[request_key]
+        if not is_kept:
+            self._claims.release([request_key])
+
+    def round(self) -> Iterator[CompletionRequest]:
+        """What is free of that put aside before, then what the stream brings; never waits.
+
+        Ends when the stream is drained, or when too many answers are awaited from other runs.
+        """
+        yield from self._retried()
+        while self._has_more and len(self._put_aside) < MOST_PUT_ASIDE:
+            chunk = list(islice(self._stream, self._lookup_size))
+            self._has_more = bool(chunk)
+            self._lookup_size = LATER_LOOKUPS
+            yield from self._claimed(self._unknown(chunk))
+            yield from self._retried()
+
+    def _unknown(self, chunk: list[PlannedRequest]) -> dict[str, _PutAside]:
+        """Those of the chunk that have no answer and are not under way, by key."""
+        looked_up_at = datetime.now(UTC)
+        by_key = {planned.request.request_key: planned for planned in chunk}
+        # In flight and uncommitted first, the ledger second: a key that is committed in between is found by one.
+        under_way = self._asked.keys() | self._put_aside.keys() | self._writer.pending_keys()
+        known = self._ledger.known_keys(list(by_key))
+        unknown = {}
+        for key, planned in by_key.items():
+            if key in known or key in under_way:
+                self.answered_count += 1
+            elif not self._has_failed(key):
+                unknown[key] = _PutAside(planned, looked_up_at)
+        self._on_looked_up()
+        return unknown
+
+    def _retried(self) -> Iterator[CompletionRequest]:
+        yield from self._claimed(dict(self._put_aside))
+
+    def _claimed(self, wanted: dict[str, _PutAside]) -> Iterator[CompletionRequest]:
+        """Those that are ours now and have no answer; what somebody else has is put aside."""
+        items = iter(wanted.items())
+        while part := dict(islice(items, CLAIMED_TOGETHER)):
+            ours = self._claims.claim(part)
+            answered = self._answered_since(part, ours)
+            self.answered_count += len(answered)
+            self._claims.release(answered)
+            for key, item in part.items():
+                if key in ours:
+                    self._put_aside.pop(key, None)
+                else:
+                    self._put_aside[key] = item
+            self._on_looked_up()
+            for key, item in part.items():
+                if key in ours and key not in answered:
+                    self._asked[key] = item.planned
+                    yield item.planned.request
+
+    def _answered_since(self, part: dict[str, _PutAside], ours: set[str]) -> set[str]:
+        """Those of our keys that another run has answered between their look-up and now."""
+        if not ours:
+            return set()
+        since = min(part[key].looked_up_at for key in ours) - CLOCK_MARGIN
+        return self._ledger.known_keys(list(ours), since)
