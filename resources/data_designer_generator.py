@@ -113,7 +113,7 @@ class DataDesignerGenerator:
             reason = f"{type(error).__name__}: {error}"
         failure = ServerError(
             f"Data Designer's engine stopped: {reason}.",
-            "What was answered before is kept; start the run again. The log of `data_designer` says more.",
+            "What was answered before is kept; start the run again.",
         )
         if not lanes.started.done():
             lanes.started.set_exception(failure)
@@ -197,7 +197,8 @@ def _import_engine() -> tuple[Any, Any]:
             # Its folder for default settings; the name is read at import, and child processes must not inherit it.
             os.environ["DATA_DESIGNER_HOME"] = str(scratch_folder("data-designer"))
             os.environ["NEMO_TELEMETRY_ENABLED"] = "false"
-            logging.getLogger("data_designer").setLevel(logging.WARNING)
+            # It logs with their traces what is reported here in words, and faults of its artifacts, which nobody reads.
+            logging.getLogger("data_designer").setLevel(logging.CRITICAL)
         import data_designer.config as dd
         import data_designer.engine.utils.token_counting as token_counting
         import data_designer.interface as interface

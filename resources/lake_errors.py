@@ -40,13 +40,8 @@ _PASSWORD = re.compile(r"(password\s*=\s*)('[^']*'|\S+)|(://[^:/@\s]*:)[^@\s]*(?
 _REMEDIES: tuple[tuple[str, str, str], ...] = (
     (
         FULL,
-        "The disk that holds the lake or its temporary files is full.",
+        "The disk that holds the lake or its temporary files is full or fails.",
         "Free space and run again: everything committed so far is kept.",
-    ),
-    (
-        r"disk i/o error",
-        "The disk that holds the lake cannot be written; it may be full.",
-        "Check its free space and run again: everything committed so far is kept.",
     ),
     (
         UNWRITABLE,

@@ -118,7 +118,7 @@ def _spool(rows: pa.RecordBatchReader, path: Path) -> None:
     # Gathered, because each row group costs an entry in the footer and a read of its own.
     waiting: list[pa.RecordBatch] = []
     waiting_rows = waiting_bytes = 0
-    with writer:
+    try:
         for batch in rows:
             waiting.append(batch)
             waiting_rows += batch.num_rows
@@ -127,8 +127,14 @@ def _spool(rows: pa.RecordBatchReader, path: Path) -> None:
                 with explained():
                     writer.write_table(pa.Table.from_batches(waiting))
                 waiting, waiting_rows, waiting_bytes = [], 0, 0
-        with explained():
-            writer.write_table(pa.Table.from_batches(waiting, rows.schema))
+    except BaseException:
+        # The file goes with its folder; a full disk must not take the place of what happened.
+        with contextlib.suppress(OSError):
+            writer.close()
+        raise
+    with explained():
+        writer.write_table(pa.Table.from_batches(waiting, rows.schema))
+        writer.close()
 
 
 def table_types(cursor: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:

@@ -70,7 +70,13 @@ class VLLMEndpoint:
         if self._tokenizer is None:
             model = self.known_model() or ServedModel("unknown")
             base_url = self._vllm.base_url.split(",")[0]
-            self._tokenizer = resolve_tokenizer(model, base_url, self._models_dir, api_key=self._vllm.api_key())
+            self._tokenizer = resolve_tokenizer(
+                model,
+                base_url,
+                self._models_dir,
+                api_key=self._vllm.api_key(),
+                give_up_after_seconds=self._vllm.give_up_after_seconds,
+            )
         return self._tokenizer
 
     def forget(self) -> None:

@@ -16,7 +16,9 @@ from pathlib import Path
 from resources.errors import SynthError
 
 # Words of SQLite, DuckDB, Arrow and the operating system.
-FULL = r"no space left on device|database or disk is full|disk quota exceeded|file too large"
+FULL = r"no space left on device|database or disk is full|disk quota exceeded|file too large|disk i/o error"
+"""SQLite calls it an I/O error where its write-ahead log does not fit the disk."""
+
 UNWRITABLE = r"readonly database|read-only file system|permission denied|operation not permitted"
 
 _FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -37,7 +39,7 @@ def explain_storage(error: BaseException, folders: Iterable[Path]) -> StorageErr
         if number in _FULL_ERRNOS or (is_database and re.search(FULL, message, re.IGNORECASE)):
             where = [Path(str(path)).parent] if path else [*folders, Path(tempfile.gettempdir())]
             return StorageError(
-                f"The disk is full: {fullest(where)}.",
+                f"The disk is full or fails: {fullest(where)}.",
                 "Free space and run again: everything committed so far is kept.",
             )
         if number in _UNWRITABLE_ERRNOS or (is_database and re.search(UNWRITABLE, message, re.IGNORECASE)):

@@ -20,6 +20,7 @@ import tenacity
 
 from resources.errors import ServerError, ServerUnreachableError, SynthError
 from resources.inference import ServedModel, Tokenizer
+from resources.model_call import DEFAULT_RETRY
 
 if TYPE_CHECKING:
     import tokenizers
@@ -71,13 +72,10 @@ class LocalTokenizer:
         return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)]
 
 
-_PATIENCE_SECONDS = 300.0
-"""As long as a request for an answer waits for a server that has gone (`resources.model_call`)."""
-
-
 class ServerTokenizer:
     """Asks vLLM's `/tokenize`, a few texts at a time, and remembers the last `cache_size` counts.
 
+    A server that has counted before and is gone is waited for, `give_up_after_seconds` long.
     Raises ServerUnreachableError when the server cannot be reached, ServerError when it does not count.
     """
 
@@ -89,6 +87,7 @@ class ServerTokenizer:
         api_key: str | None = None,
         parallel: int = 8,
         cache_size: int = 100_000,
+        give_up_after_seconds: float = DEFAULT_RETRY.give_up_after_seconds,
     ) -> None:
         self._url = base_url.rstrip("/").removesuffix("/v1") + "/tokenize"
         self._model_name = model_name
@@ -96,6 +95,7 @@ class ServerTokenizer:
         self._client = httpx.Client(headers=headers, timeout=httpx.Timeout(60.0, connect=5.0))
         self._parallel = parallel
         self._cache_size = cache_size
+        self._give_up_after_seconds = give_up_after_seconds
         self._has_counted = False
         self._cache: OrderedDict[bytes, int] = OrderedDict()
         self._lock = threading.Lock()
@@ -148,10 +148,10 @@ class ServerTokenizer:
 
     def _post(self, body: dict[str, object]) -> httpx.Response:
         # A server that has counted before is being started again; one that never has may not be there at all.
-        patience = tenacity.stop_after_delay(_PATIENCE_SECONDS) if self._has_counted else tenacity.stop_after_attempt(3)
+        long, short = tenacity.stop_after_delay(self._give_up_after_seconds), tenacity.stop_after_attempt(3)
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(httpx.TransportError),
-            stop=patience,
+            stop=long if self._has_counted else short,
             wait=tenacity.wait_random_exponential(0.2, 2.0),
             reraise=True,
         )
@@ -174,7 +174,12 @@ class ApproximateTokenizer:
 
 
 def resolve_tokenizer(
-    model: ServedModel, base_url: str | None, models_dir: Path, *, api_key: str | None = None
+    model: ServedModel,
+    base_url: str | None,
+    models_dir: Path,
+    *,
+    api_key: str | None = None,
+    give_up_after_seconds: float = DEFAULT_RETRY.give_up_after_seconds,
 ) -> Tokenizer:
     """The best tokenizer at hand for a served model, without ever waiting long for an absent network.
 
@@ -191,7 +196,7 @@ def resolve_tokenizer(
         if _HUB_NAME.fullmatch(name) and (file := _hub_file(name, model.revision)):
             return LocalTokenizer(file, model.name)
     if base_url:
-        server = ServerTokenizer(base_url, model.name, api_key=api_key)
+        server = ServerTokenizer(base_url, model.name, api_key=api_key, give_up_after_seconds=give_up_after_seconds)
         try:
             server.count_tokens(["one"])
         except ServerError:

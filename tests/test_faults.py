@@ -153,7 +153,7 @@ def test_a_document_that_fails_for_good_fails_its_file_and_the_rest_is_kept(hast
         (Fault("status", status=429), ("VLLM_BASE_URL", "HTTP 429")),
         (Fault("status", status=429, retry_after_seconds=3600), ("VLLM_BASE_URL", "wait for more than 2 s")),
         (Fault("proxy_page", status=503), ("VLLM_BASE_URL", "HTTP 503")),
-        (Fault("hang"), ("VLLM_BASE_URL", "timeout")),
+        (Fault("hang"), ("3 timeout",)),
         (Fault("drop"), ("VLLM_BASE_URL", "unreachable")),
         (Fault("status", status=500), ("HTTP 500",)),
         (Fault("status", status=401), ("VLLM_API_KEY", "HTTP 401")),

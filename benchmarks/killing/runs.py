@@ -17,7 +17,7 @@ import click
 
 from killing.command import RunCommand, save_tiny_reference
 from killing.corpus import ChangingCorpus
-from killing.tables import wrong_partitions
+from killing.tables import answers_kept, wrong_partitions
 from killing.traffic import CountedBehaviour, Traffic
 from resources.testing import FakeServer
 
@@ -41,6 +41,7 @@ def kill_runs(folder: Path, kills: int, seed: int) -> list[str]:
     traffic = Traffic()
     wrong: list[str] = []
     moments: dict[int, str] = {}
+    lost: list[int] = []
     with FakeServer(behaviour=CountedBehaviour(LATENCY_SECONDS, LATENCY_SIGMA, traffic=traffic)) as server:
         command = RunCommand(folder / "home", corpus.folder, server.base_url, IN_FLIGHT, reference)
         life_seconds = _run_to_its_end(command, traffic)
@@ -48,13 +49,17 @@ def kill_runs(folder: Path, kills: int, seed: int) -> list[str]:
         while len(moments) < kills:
             corpus.replace(rng.choice(corpus.names))
             traffic.begin_attempt()
+            kept = answers_kept(command.home)
             name, has_come = _moment(rng, traffic, life_seconds)
             if not _kill(command, has_come):
                 continue
+            # Counted at once: the file may change before the next attempt, which would not ask for them again.
+            lost.append(traffic.sent_in_attempt - (answers_kept(command.home) - kept))
             moments[traffic.attempt] = name
             found = wrong_partitions(command.home, corpus)
             wrong += [f"after kill {len(moments)} ({name}): {fault}" for fault in found]
-            click.echo(f"kill {len(moments):>3}: {name:<34} sent {traffic.sent_in_attempt:>4} {'; '.join(found)}")
+            counts = f"sent {traffic.sent_in_attempt:>4}, not kept {lost[-1]:>3}"
+            click.echo(f"kill {len(moments):>3}: {name:<34} {counts} {'; '.join(found)}")
         traffic.begin_attempt()
         _run_to_its_end(command, traffic)
         wrong += [f"at the end: {fault}" for fault in wrong_partitions(command.home, corpus, is_final=True)]
@@ -63,16 +68,17 @@ def kill_runs(folder: Path, kills: int, seed: int) -> list[str]:
         _run_to_its_end(command, traffic)
         if traffic.sent != sent:
             wrong.append(f"a run after the last one sent {traffic.sent - sent} requests")
-    return wrong + _figures(traffic, moments)
+    return wrong + _figures(traffic, moments, lost)
 
 
-def _figures(traffic: Traffic, moments: dict[int, str]) -> list[str]:
-    repeats = [traffic.repeats[attempt] for attempt in moments]
-    click.echo(f"{len(moments)} kills of `synth run`, {traffic.sent} requests sent, {traffic.distinct} needed.")
-    click.echo(f"Repeated per kill: median {statistics.median(repeats):g}, mean {statistics.mean(repeats):.1f}, "
-               f"worst {max(repeats)}; in flight + one commit batch = {BOUND}.")  # fmt: skip
-    click.echo(f"All: {' '.join(map(str, sorted(repeats, reverse=True)))}")
-    over = [f"{moments[key]}: {traffic.repeats[key]} repeated" for key in moments if traffic.repeats[key] > BOUND]
+def _figures(traffic: Traffic, moments: dict[int, str], lost: list[int]) -> list[str]:
+    click.echo(f"{len(lost)} kills of `synth run`, {traffic.sent} requests sent, {traffic.distinct} different ones.")
+    click.echo(f"Sent and not kept, per kill: median {statistics.median(lost):g}, mean {statistics.mean(lost):.1f}, "
+               f"worst {max(lost)}; in flight + one commit batch = {BOUND}.")  # fmt: skip
+    click.echo(f"All: {' '.join(map(str, sorted(lost, reverse=True)))}")
+    over = [
+        f"{moment}: {count} not kept" for moment, count in zip(moments.values(), lost, strict=True) if count > BOUND
+    ]
     strange = sum(count for attempt, count in traffic.repeats.items() if attempt not in moments)
     return over + ([f"{strange} requests were repeated without a kill"] if strange else [])
 

@@ -28,6 +28,15 @@ def wrong_partitions(home: Path, corpus: ChangingCorpus, is_final: bool = False)
         lake.close()
 
 
+def answers_kept(home: Path) -> int:
+    """Rows of the ledger."""
+    lake = Lake(f"sqlite:{home}/lake/catalog.sqlite", f"{home}/lake/data")
+    try:
+        return lake.query("SELECT count(*) AS n FROM ledger.completions")["n"][0].as_py()
+    finally:
+        lake.close()
+
+
 def is_locked(file: Path) -> bool:
     """Whether somebody holds the lock."""
     if not file.exists():
