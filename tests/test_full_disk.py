@@ -101,7 +101,7 @@ def test_a_full_disk_ends_the_command_with_its_folder_and_the_next_run_goes_on(
     process = start_synth("run", "--strategies", "distill", **settings)
     _, stderr = process.communicate(timeout=GENEROUS_SECONDS)
     assert process.returncode == 1, stderr
-    assert "Traceback" not in stderr, print(stderr)
+    assert "Traceback" not in stderr, stderr
     assert "full" in stderr
     assert str(small_disk.folder) in stderr or str(home) in stderr
     six_articles.home = home
@@ -118,7 +118,7 @@ def test_a_read_only_home_ends_the_command_with_its_name(six_articles, start_syn
     process = start_synth("run", SYNTH_HOME=str(small_disk.folder / "home"))
     _, stderr = process.communicate(timeout=GENEROUS_SECONDS)
     assert process.returncode == 1, stderr
-    assert "Traceback" not in stderr, print(stderr)
+    assert "Traceback" not in stderr, stderr
     assert str(small_disk.folder) in stderr
     assert "SYNTH_HOME" in stderr
     assert six_articles.server.request_count == 0
