@@ -101,7 +101,10 @@ def automated(
         return spec if spec.key == BASELINE else spec.replace_attributes(automation_condition=condition)
 
     return [
-        asset.map_asset_specs(with_condition) if isinstance(asset, dg.AssetsDefinition) else asset for asset in assets
+        asset.map_asset_specs(with_condition)
+        if isinstance(asset, dg.AssetsDefinition) and asset.is_materializable
+        else asset
+        for asset in assets
     ]
 
 

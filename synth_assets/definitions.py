@@ -14,8 +14,9 @@ from synth_assets.assets.checks import build_checks
 from synth_assets.assets.dead_runs import end_dead_runs
 from synth_assets.assets.exports import multistrategy_file
 from synth_assets.assets.judge_scores import judge_scores
-from synth_assets.assets.keys import ROOTS
+from synth_assets.assets.keys import FILES_ROOT
 from synth_assets.assets.merged import build_merged_assets
+from synth_assets.assets.models import models
 from synth_assets.assets.perplexity import perplexity
 from synth_assets.assets.rephrased import build_rephrased_asset
 from synth_assets.assets.reports import cost, html, quality
@@ -39,7 +40,8 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Se
 def project_defs(project: Project) -> dg.Definitions:
     """The definitions over a project's resources."""
     assets = [
-        *ROOTS,
+        FILES_ROOT,
+        models,
         curated_documents,
         corpus_profile,
         *(build_rephrased_asset(strategy, project.strategies) for strategy in project.strategies),

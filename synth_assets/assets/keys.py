@@ -40,14 +40,16 @@ def table_name(key: dg.AssetKey) -> str:
     return ".".join(key.path)
 
 
-ROOTS = [
-    dg.AssetSpec(
-        CURATOR_FILES,
-        partitions_def=CURATOR_FILE,
-        group_name="curator",
-        description="Files of the Curator folder; the data version is a hash of the file's bytes.",
-        kinds={"file"},
-    ),
+FILES_ROOT = dg.AssetSpec(
+    CURATOR_FILES,
+    partitions_def=CURATOR_FILE,
+    group_name="curator",
+    description="Files of the Curator folder; the data version is a hash of the file's bytes.",
+    kinds={"file"},
+)
+"""Observed by whatever looks at the folder, never materialized."""
+
+MODEL_ROOTS = [
     dg.AssetSpec(
         REPHRASER,
         group_name="serving",
@@ -62,7 +64,7 @@ ROOTS = [
         kinds={"transformers"},
     ),
 ]
-"""What the graph rests on and does not make: observed, never materialized."""
+"""The models that tables are made with: observed, never materialized."""
 
 ONE_RUN = dg.BackfillPolicy.single_run()
 """Of every partitioned asset: one run may cover any number of files, so that the pipe never drains between them."""

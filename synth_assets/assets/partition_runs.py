@@ -116,7 +116,13 @@ def materialize_partitions(
             failed[partition] = str(error)
             continue
         data_version = result.version.hexdigest()
-        tags = {DATA_VERSION_TAG: data_version, CODE_VERSION_TAG: code_version, **inputs, **upstream}
+        tags = {
+            DATA_VERSION_TAG: data_version,
+            "dagster/data_version_is_user_provided": "true",
+            CODE_VERSION_TAG: code_version,
+            **inputs,
+            **upstream,
+        }
         logged.append(dg.AssetMaterialization(key, partition=partition, tags=tags, metadata=result.metadata()))
     # Yielded, not logged through the context: what is logged there is lost when the step raises.
     if failed and not _goes_on_below(context, key):

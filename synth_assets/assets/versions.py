@@ -51,6 +51,7 @@ class Versions:
         self._tags: dict[dg.AssetKey, dict[str | None, Mapping[str, str]]] = {}
         self._data_versions: dict[dg.AssetKey, PartitionVersions] = {}
         self._partitions: dict[str, list[str]] = {}
+        self._events: dict[dg.AssetKey, Mapping[str, int]] = {}
 
     def with_partitions(self, names: Collection[str]) -> Versions:
         """The same, as if the dynamic partitions were these: what a run would see after it has added the new files."""
@@ -112,23 +113,35 @@ class Versions:
         return digest.hexdigest()
 
     def input_tags(self, key: dg.AssetKey, partition: str | None) -> dict[str, str]:
-        """Dagster's own provenance tags, so that its UI judges staleness from the same versions."""
+        """Dagster's own provenance tags, so that its UI judges staleness from the same versions.
+
+        Of a partition it compares events: the pointer is the event that the input had last; without one, the asset
+        counts as never made from that input.
+        """
         tags: dict[str, str] = {}
         for parent, partitions in self.parents(key, partition):
             version = self.data_versions(parent).get(partitions[0]) if len(partitions) == 1 else None
             if version is not None:
-                tags[f"dagster/input_data_version/{parent.to_user_string()}"] = version
+                pointer = self._event_ids(parent).get(partitions[0]) if partitions[0] is not None else None
+                name = parent.to_user_string()
+                tags[f"dagster/input_data_version/{name}"] = version
+                tags[f"dagster/input_event_pointer/{name}"] = "NULL" if pointer is None else str(pointer)
         return tags
+
+    def _event_ids(self, key: dg.AssetKey) -> Mapping[str, int]:
+        """Storage id, by partition, of the latest materialization, or of a root's latest observation."""
+        if key not in self._events:
+            is_root = self._roots.of(key) is not None
+            kind = DagsterEventType.ASSET_OBSERVATION if is_root else DagsterEventType.ASSET_MATERIALIZATION
+            self._events[key] = self.instance.event_log_storage.get_latest_storage_id_by_partition(key, kind)
+        return self._events[key]
 
     def _latest_tags(self, key: dg.AssetKey) -> dict[str | None, Mapping[str, str]]:
         if self._graph.get(key).partitions_def is None:
             event = self.instance.get_latest_materialization_event(key)
             materialization = event.asset_materialization if event else None
             return {None: materialization.tags or {}} if materialization else {}
-        latest = self.instance.event_log_storage.get_latest_storage_id_by_partition(
-            key, DagsterEventType.ASSET_MATERIALIZATION
-        )
-        storage_ids = sorted(latest.values())
+        storage_ids = sorted(self._event_ids(key).values())
         found: dict[str | None, Mapping[str, str]] = {}
         for start in range(0, len(storage_ids), _STORAGE_IDS_PER_QUERY):
             chunk = storage_ids[start : start + _STORAGE_IDS_PER_QUERY]
