@@ -10,6 +10,7 @@ minutes to fill at 5,000.
 
 from __future__ import annotations
 
+import logging
 import os
 import statistics
 import sys
@@ -33,6 +34,8 @@ from synth_assets.project import build_project  # noqa: E402
 from synth_assets.settings import Settings  # noqa: E402
 
 LINE = '{"text": "An article of a few words."}\n'
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+
 QUIET_SECONDS = 3600
 REPEATS = 5
 Write = Callable[[str, str], None]
