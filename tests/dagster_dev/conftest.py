@@ -12,13 +12,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import httpx
+import psutil
 import pytest
 
 from resources.lake import Lake
@@ -36,6 +37,7 @@ LOCATION = {"repositoryLocationName": "synth_assets", "repositoryName": "__repos
 PATIENCE_SECONDS = 600
 """Only ends a test that hangs; how long anything takes is not what is tested."""
 
+IN_FLIGHT = 8
 FINAL = ("SUCCESS", "FAILURE", "CANCELED")
 FINAL_BACKFILL = ("COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED")
 
@@ -63,6 +65,27 @@ class Ui:
     corpus: Path
     settings: Settings
     model_server: FakeServer
+    start_process: Callable[[], subprocess.Popen[bytes]]
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def start(self) -> None:
+        """Start webserver, daemon and code location, and wait until they answer."""
+        self.process = self.start_process()
+        self.wait_for(self.is_up, "the webserver")
+
+    def is_up(self) -> bool:
+        assert self.process.poll() is None, "dagster dev ended"
+        return "runsOrError" in httpx.post(f"{self.url}/graphql", json={"query": RUNS}, timeout=30).text
+
+    def kill(self) -> None:
+        """`kill -9` of all of Dagster's processes, runs among them."""
+        parent = psutil.Process(self.process.pid)
+        family = [*parent.children(recursive=True), parent]
+        for member in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        self.process.wait()
+        psutil.wait_procs(family)
 
     def ask(self, query: str, **variables: Any) -> Any:
         """The one field that a query asks for."""
@@ -217,6 +240,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
             "VLLM_BASE_URL": model_server.base_url,
             "PERPLEXITY_MODEL": str(save_tiny_gpt2(folder / "gpt2")),
             "SYNTH_MODELS": str(folder / "models"),
+            "VLLM_MAX_PARALLEL_REQUESTS": str(IN_FLIGHT),
         }
         settings = Settings.from_environment(environment)
         with pytest.MonkeyPatch.context() as patch:
@@ -225,27 +249,25 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
         log_file = folder / "dagster.log"
         dagster = Path(sys.executable).with_name("dagster")
         command = [dagster, "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
-        with log_file.open("w") as log:
-            process = subprocess.Popen(
-                command,
-                cwd=REPOSITORY,
-                env={**os.environ, **environment, "DAGSTER_HOME": str(settings.dagster_home)},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        running = Ui(f"http://127.0.0.1:{port}", corpus, settings, model_server)
+
+        def start_process() -> subprocess.Popen[bytes]:
+            with log_file.open("a") as log:
+                return subprocess.Popen(
+                    command,
+                    cwd=REPOSITORY,
+                    env={**os.environ, **environment, "DAGSTER_HOME": str(settings.dagster_home)},
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+
+        running = Ui(f"http://127.0.0.1:{port}", corpus, settings, model_server, start_process)
         try:
-            Ui.wait_for(lambda: is_up(running, process), "the webserver")
+            running.start()
             yield running
         finally:
-            stop_group(process)
+            stop_group(running.process)
             print(log_file.read_text()[-6000:])
-
-
-def is_up(running: Ui, process: subprocess.Popen[bytes]) -> bool:
-    assert process.poll() is None, "dagster dev ended"
-    return "runsOrError" in httpx.post(f"{running.url}/graphql", json={"query": RUNS}, timeout=30).text
 
 
 def stop_group(process: subprocess.Popen[bytes]) -> None:
