@@ -12,8 +12,11 @@ import tempfile
 import time
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from pydantic import TypeAdapter, ValidationError
 
 from resources.errors import SynthError
 from synth_assets.core.curator_files import CuratorFile
@@ -47,6 +50,15 @@ class CuratorStore(Protocol):
     def location(self, curator_file: str) -> str:
         """Where it is, for people."""
         ...
+
+
+@dataclass(frozen=True)
+class _Stored:
+    address: str
+    files: dict[str, tuple[int, int, str]]
+
+
+_STORED = TypeAdapter(_Stored)
 
 
 class CuratorFolder:
@@ -122,10 +134,12 @@ class CuratorFolder:
         os.replace(temporary, self._cache_file)
 
     def _stored_hashes(self) -> dict[str, tuple[int, int, str]]:
-        """What the last process kept; nothing where it looked at another folder, whose names may be the same."""
-        if self._cache_file is None or not self._cache_file.exists():
+        """What the last process kept; nothing where it looked at another folder, whose names may be the same.
+
+        A file that is cut off or of another shape counts as none: it only saves reading.
+        """
+        try:
+            stored = _STORED.validate_json(self._cache_file.read_bytes()) if self._cache_file else None
+        except (FileNotFoundError, ValidationError):
             return {}
-        stored = json.loads(self._cache_file.read_text())
-        if stored.get("address") != str(self):
-            return {}
-        return {name: (size, modified, version) for name, (size, modified, version) in stored["files"].items()}
+        return stored.files if stored is not None and stored.address == str(self) else {}

@@ -45,15 +45,21 @@ class Memory:
 
     @classmethod
     def of(cls, cursor: str | None) -> Memory:
-        """From a cursor; that of the first version was the settled files alone."""
-        stored: dict[str, Any] = json.loads(cursor) if cursor else {}
-        if "version" not in stored:
-            stored = {"settled": stored}
-        return cls(
-            {name: (size, modified) for name, (size, modified) in stored["settled"].items()},
-            {name: (size, modified, seen) for name, (size, modified, seen) in stored.get("waiting", {}).items()},
-            stored.get("run_key", ""),
-        )
+        """From a cursor; that of the first version was the settled files alone.
+
+        A cursor that cannot be read counts as none: every file is looked at anew, and the run finds what is stale.
+        """
+        try:
+            stored: dict[str, Any] = json.loads(cursor) if cursor else {}
+            if "version" not in stored:
+                stored = {"settled": stored}
+            return cls(
+                {name: (size, modified) for name, (size, modified) in stored["settled"].items()},
+                {name: (size, modified, seen) for name, (size, modified, seen) in stored.get("waiting", {}).items()},
+                stored.get("run_key", ""),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return cls()
 
     def cursor(self) -> str:
         """The text that `of` reads; about 60 bytes a file."""

@@ -91,3 +91,14 @@ def test_hashes_in_the_first_versions_form_are_made_anew(tmp_path):
     cache = tmp_path / "curator_files.json"
     cache.write_text('{"a.jsonl": [4, 1000000000, "stale"]}')
     assert CuratorFolder(tmp_path / "corpus", cache).versions()["a.jsonl"] != "stale"
+
+
+@pytest.mark.parametrize("content", ["", '{"address": "x"', "[]", '{"address": 3, "files": {}}', "\x00"])
+def test_hashes_that_are_cut_off_or_of_another_shape_are_made_anew(tmp_path, content):
+    os.utime(put(tmp_path / "corpus", "a.jsonl", "one\n"), (1, 1))
+    cache = tmp_path / "curator_files.json"
+    cache.write_text(content)
+    folder = CuratorFolder(tmp_path / "corpus", cache)
+    assert list(folder.versions()) == ["a.jsonl"]
+    folder.save_cache()
+    assert CuratorFolder(tmp_path / "corpus", cache).versions() == folder.versions()

@@ -156,6 +156,11 @@ def test_a_cursor_of_the_first_version_and_none_at_all_are_understood():
     assert Memory.of(None) == Memory.of("{}") == Memory()
 
 
+@pytest.mark.parametrize("cursor", ["{", "[]", "5", '"a"', '{"a.jsonl": 5}', '{"version": 2}', "not JSON"])
+def test_a_cursor_that_cannot_be_read_counts_as_none(cursor):
+    assert Memory.of(cursor) == Memory()
+
+
 @given(st.lists(entries, min_size=1, max_size=6))
 def test_states_that_follow_each_other_never_share_a_run_key_and_the_same_steps_give_the_same_keys(states):
     def keys() -> list[str]:
