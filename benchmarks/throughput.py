@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 import dagster as dg
 import openai
-from workbench import Bench, Figure, model_server, report, stats, write_corpus
+from workbench.project import Bench, Figure, model_server, report, stats, write_corpus
 
 from resources.inference import CompletionRequest
 from synth_assets.assets.rephrased import candidates, request_planner

@@ -1,6 +1,6 @@
-"""What the benchmarks share: a project in a temporary home against a model server of its own, documents, result rows.
+"""A project in a temporary home against a model server of its own, documents, and how a figure is written.
 
-In: setting up and tearing down, how a figure is written. Out: what is measured.
+In: setting up and tearing down. Out: what is measured.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Figure:
 
 
 def report(figures: Sequence[Figure]) -> None:
-    """Print the figures; append them to the file that BENCH_FIGURES names, for `benchmarks/bench.py`."""
+    """Print the figures; append them to the file that BENCH_FIGURES names."""
     for figure in figures:
         ratio = "" if figure.ratio is None else f" = {figure.ratio:.3f}"
         verdict = {True: "reached", False: "NOT reached", None: "stated"}[figure.is_reached]
