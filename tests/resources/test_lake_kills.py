@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "kills.py"
-KILLS = 20
+KILLS = 12
 
 
 def test_a_writer_killed_at_any_moment_leaves_whole_partitions_kept_promises_and_no_lock():
