@@ -18,7 +18,7 @@ import dagster as dg
 from resources.lake import Lake
 from synth_assets.assets.keys import BASELINE
 from synth_assets.automation_tick import AutomationTick, Request
-from synth_assets.run_requests import CRASH_RETRIES
+from synth_assets.run_requests import RETRY_TAGS
 
 AUTOMATION = "automation"
 
@@ -115,7 +115,7 @@ def build_automation() -> dg.AutomationConditionSensorDefinition:
         target=dg.AssetSelection.all(),
         use_user_code_server=True,
         minimum_interval_seconds=TICK_SECONDS,
-        run_tags={"dagster/max_retries": str(CRASH_RETRIES), "dagster/retry_on_asset_or_op_failure": "false"},
+        run_tags=RETRY_TAGS,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description="Asks for what is stale, level by level, once for each cause. Needs the sensor curator_partitions.",
     )

@@ -14,12 +14,10 @@ from dagster import DagsterInstance
 
 from resources.generations import read_generations
 from resources.lake import Lake
-from synth_assets.assets.keys import CURATOR_FILES, GENERATIONS_PREFIX, JUDGE, PERPLEXITY_REFERENCE, REPHRASER
+from synth_assets.assets.keys import CURATOR_FILES, GENERATIONS_PREFIX, MODELS
 from synth_assets.assets.roots import generation_versions
 from synth_assets.assets.versions import DATA_VERSION_TAG, PartitionVersions
 from synth_assets.planning.files import RETIRED
-
-MODELS = (REPHRASER, JUDGE, PERPLEXITY_REFERENCE)
 
 
 class ObservedRoots:

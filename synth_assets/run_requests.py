@@ -17,10 +17,13 @@ CRASH_RETRIES = 2
 retried: it would fail again, at the price of its calls."""
 
 
+RETRY_TAGS = {"dagster/max_retries": str(CRASH_RETRIES), "dagster/retry_on_asset_or_op_failure": "false"}
+"""Of every run that a sensor asks for."""
+
+
 def run_request(run_key: str, tags: Mapping[str, str]) -> dg.RunRequest:
     """A run of everything that is stale; Dagster makes one run of a key, however often it is asked for."""
-    retries = {"dagster/max_retries": str(CRASH_RETRIES), "dagster/retry_on_asset_or_op_failure": "false"}
-    return dg.RunRequest(run_key=run_key, tags={**retries, **tags})
+    return dg.RunRequest(run_key=run_key, tags={**RETRY_TAGS, **tags})
 
 
 def has_queued_run(instance: DagsterInstance) -> bool:

@@ -25,6 +25,7 @@ from resources.server_lifecycle import stop
 from resources.server_process import start_embedded
 from resources.server_state import RunningServer
 from resources.testing import FakeServer
+from resources.tiny_gpt2 import save_tiny_gpt2
 from synth_assets.assets.keys import BASELINE
 from synth_assets.core.perplexity import TextScore
 from synth_assets.core.reference_model import ReferenceModel
@@ -148,25 +149,8 @@ def workplace(tmp_path: Path, fake_server: FakeServer) -> Iterator[Workplace]:
 
 @pytest.fixture(scope="session")
 def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """GPT-2 with 2 layers and random weights: the real computation in no time."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("models") / "tiny-gpt2"
-    alphabet = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    tokenizer = Tokenizer(models.BPE({symbol: index for index, symbol in enumerate(alphabet)}, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=alphabet[0], eos_token=alphabet[0]).save_pretrained(
-        folder
-    )
-    torch.manual_seed(7)
-    config = GPT2Config(
-        vocab_size=len(alphabet), n_embd=16, n_layer=2, n_head=2, n_positions=256, bos_token_id=0, eos_token_id=0
-    )
-    GPT2LMHeadModel(config).save_pretrained(folder)
-    return folder
+    """A reference model that costs no time."""
+    return save_tiny_gpt2(tmp_path_factory.mktemp("models") / "tiny-gpt2")
 
 
 @pytest.fixture

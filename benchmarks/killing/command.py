@@ -43,24 +43,3 @@ class RunCommand:
         synth = Path(sys.executable).with_name("synth")
         with self.log_file.open("ab") as log:
             return subprocess.Popen([str(synth), "run"], env=environment, stdout=log, stderr=log)
-
-
-def save_tiny_reference(folder: Path) -> Path:
-    """A GPT-2 of a few thousand random weights over single characters: perplexity without a download."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
-
-    alphabet = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    tokenizer = Tokenizer(models.BPE(vocab={token: place for place, token in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<|endoftext|>", eos_token="<|endoftext|>"
-    ).save_pretrained(folder)
-    torch.manual_seed(7)
-    config = GPT2Config(
-        vocab_size=len(alphabet), n_embd=16, n_layer=1, n_head=2, n_positions=256, bos_token_id=0, eos_token_id=0
-    )
-    GPT2LMHeadModel(config).save_pretrained(folder)
-    return folder

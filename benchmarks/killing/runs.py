@@ -15,11 +15,12 @@ from pathlib import Path
 
 import click
 
-from killing.command import RunCommand, save_tiny_reference
+from killing.command import RunCommand
 from killing.corpus import ChangingCorpus
 from killing.tables import answers_kept, wrong_partitions
 from killing.traffic import CountedBehaviour, Traffic
 from resources.testing import FakeServer
+from resources.tiny_gpt2 import save_tiny_gpt2
 
 IN_FLIGHT = 16
 COMMIT_BATCH = 64
@@ -37,7 +38,7 @@ def kill_runs(folder: Path, kills: int, seed: int) -> list[str]:
     """Prints a line for each kill and the figures; what is wrong, in words."""
     rng = random.Random(seed)
     corpus = ChangingCorpus(folder / "corpus", file_count=3, documents_per_file=14)
-    reference = save_tiny_reference(folder / "reference")
+    reference = save_tiny_gpt2(folder / "reference")
     traffic = Traffic()
     wrong: list[str] = []
     moments: dict[int, str] = {}

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import click
 
-from killing.command import RunCommand, save_tiny_reference
+from killing.command import RunCommand
 from killing.corpus import ChangingCorpus
 from killing.tables import wrong_partitions
+from resources.tiny_gpt2 import save_tiny_gpt2
 
 IN_FLIGHT = 16
 LATENCY_SECONDS, LATENCY_SIGMA = 0.12, 0.4
@@ -40,7 +41,7 @@ def kill_servers(folder: Path, kills: int, seed: int) -> list[str]:
     rng = random.Random(seed)
     # A kill costs its down time of 1 to 3 s and the lanes' waits; 48 documents a kill keep the run busy meanwhile.
     corpus = ChangingCorpus(folder / "corpus", file_count=6, documents_per_file=max(8 * kills, 20))
-    reference = save_tiny_reference(folder / "reference")
+    reference = save_tiny_gpt2(folder / "reference")
     log = folder / "requests.log"
     log.touch()
     with socket.socket() as probe:

@@ -66,5 +66,7 @@ MODEL_ROOTS = [
 ]
 """The models that tables are made with: observed, never materialized."""
 
+MODELS = tuple(spec.key for spec in MODEL_ROOTS)
+
 ONE_RUN = dg.BackfillPolicy.single_run()
 """Of every partitioned asset: one run may cover any number of files, so that the pipe never drains between them."""

@@ -16,6 +16,7 @@ from synth_assets.assets.keys import (
     CURATOR_FILES,
     GENERATIONS_PREFIX,
     JUDGE,
+    MODELS,
     PERPLEXITY_REFERENCE,
     REPHRASER,
     generations_key,
@@ -88,7 +89,7 @@ def model_version(endpoint: ModelEndpoint) -> str:
 
 def observe_roots(instance: DagsterInstance, roots: RootVersions) -> None:
     """Log an observation for each root whose version is new, so that Dagster's UI sees the same changes."""
-    for key in (CURATOR_FILES, REPHRASER, JUDGE, PERPLEXITY_REFERENCE):
+    for key in (CURATOR_FILES, *MODELS):
         live = roots.of(key) or {}
         if key == CURATOR_FILES:
             logged = instance.event_log_storage.get_latest_tags_by_partition(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from resources.inference import (
     Completion,
@@ -132,7 +133,7 @@ class Purchaser:
         if first is None:
             return False
         generator = self._generator()
-        with closing(_generate(generator, _chain(first, requests))) as completions:
+        with closing(_generate(generator, chain([first], requests))) as completions:
             for completion in completions:
                 planned = missing.asked(completion.request_key)
                 is_kept = self._keep(planned, completion, generator, writer, current)
@@ -176,8 +177,3 @@ class Purchaser:
 
 def _generate(generator: TextGenerator, requests: Iterator[CompletionRequest]) -> Generator[Completion, None, None]:
     yield from generator.generate(requests)
-
-
-def _chain(first: CompletionRequest, rest: Iterator[CompletionRequest]) -> Iterator[CompletionRequest]:
-    yield first
-    yield from rest

@@ -204,29 +204,8 @@ def ended(status: str, final: tuple[str, ...]) -> str | None:
     return status if status in final else None
 
 
-def save_tiny_gpt2(folder: Path) -> Path:
-    """A reference model of a few thousand random weights over single characters."""
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
-
-    alphabet = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    tokenizer = Tokenizer(models.BPE(vocab={token: place for place, token in enumerate(alphabet)}, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<|endoftext|>", eos_token="<|endoftext|>"
-    ).save_pretrained(folder)
-    torch.manual_seed(7)
-    config = GPT2Config(
-        vocab_size=len(alphabet), n_embd=16, n_layer=1, n_head=2, n_positions=256, bos_token_id=0, eos_token_id=0
-    )
-    GPT2LMHeadModel(config).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
-def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
+def ui(tmp_path_factory: pytest.TempPathFactory, tiny_gpt2: Path) -> Iterator[Ui]:
     folder = tmp_path_factory.mktemp("ui")
     corpus = folder / "corpus"
     corpus.mkdir()
@@ -238,7 +217,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
             "SYNTH_HOME": str(folder / "home"),
             "CURATOR_OUTPUT_DIR": str(corpus),
             "VLLM_BASE_URL": model_server.base_url,
-            "PERPLEXITY_MODEL": str(save_tiny_gpt2(folder / "gpt2")),
+            "PERPLEXITY_MODEL": str(tiny_gpt2),
             "SYNTH_MODELS": str(folder / "models"),
             "VLLM_MAX_PARALLEL_REQUESTS": str(IN_FLIGHT),
         }
