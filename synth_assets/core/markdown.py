@@ -8,12 +8,14 @@ doubt a mark stays: `2*3*4`, `a * b` and `snake_case_names` are no emphasis.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from synth_assets.core.strategy import AnswerContext
 
 # No pattern here can scan the same characters again and again: repeats are possessive (`*+`) or stop at the
 # character that starts the next try. An answer is as long as a model likes, and may be made to be awkward.
+# Each pattern is tried only where a cheap search has found the marks it begins with: most answers have few of them.
 _FENCE_LINE = re.compile(r"^[ \t]*+(?:`{3,}+|~{3,}+)[^\n`]*+(?:\n|\Z)", re.MULTILINE)
 _RULE_LINE = re.compile(
     r"^[ \t]*+(?:(?:-[ \t]*+){3,}+|(?:\*[ \t]*+){3,}+|(?:_[ \t]*+){3,}+|={3,}+)(?:\n|\Z)", re.MULTILINE
@@ -28,11 +30,11 @@ _INLINE_LINK = re.compile(rf"!?{_LINK_TEXT}\((?:[^()\n]|\([^()\n]*+\))*+\)")
 _REFERENCE_LINK = re.compile(rf"!?{_LINK_TEXT}\[([^\[\]\n]*+)\]")
 _FOOTNOTE = re.compile(r"\[\^[^\[\]\s]++\]:?")
 _AUTOLINK = re.compile(r"<((?:https?://|mailto:)[^<>\s]++)>")
-_CODE = re.compile(r"(?<!`)(`{1,2})(?!`)([^`\n]++)\1(?!`)")
-_RUN = re.compile(
-    r"(?<![\\\w])__[a-z]\w*?__(?!\w)"  # __init__ is a name in more texts than it is emphasis
-    r"|(?<![\\*])\*{1,3}(?!\*)|(?<![\\_])_{1,3}(?!_)|(?<![\\~])~~(?!~)"
-)
+# The look-behinds stand behind the first mark, so that the search can jump from mark to mark.
+_CODE = re.compile(r"`(?<!``)(`?)(?!`)([^`\n]++)`\1(?!`)")
+_LINE_MARK = re.compile(r"\n[ \t]*+([-`~*_=|:>#])")
+_RUN = re.compile(r"([*_~])\1*+")
+_NAME = re.compile(r"(?<![\\\w])__[a-z]\w*?__(?!\w)")  # __init__ is a name in more texts than it is emphasis
 
 _FIRST_IDEOGRAPH = "\u2e80"
 
@@ -45,17 +47,29 @@ def strip_markdown(answer: str, context: AnswerContext) -> str:
 
 
 def _strip_once(text: str) -> str:
-    for whole_line in (_FENCE_LINE, _RULE_LINE, _TABLE_RULE):
-        text = whole_line.sub("", text)
-    text = _QUOTE.sub("", text)
-    text = _HEADING.sub(_heading_text, text)
-    text = _TABLE_ROW.sub(_table_cells, text)
-    text = _FOOTNOTE.sub("", text)
-    text = _INLINE_LINK.sub(r"\1", text)
-    text = _strip_reference_links(text)
+    text = _strip_blocks(text)
+    if "[" in text:
+        text = _FOOTNOTE.sub("", text)
+        text = _INLINE_LINK.sub(r"\1", text) if "](" in text else text
+        text = _strip_reference_links(text) if "]:" in text else text
     text = _AUTOLINK.sub(r"\1", text)
     text = _CODE.sub(r"\2", text)
     return _strip_emphasis(text).strip()
+
+
+def _strip_blocks(text: str) -> str:
+    """Whole lines that are marks only, and the marks that lines begin with."""
+    marks = _line_marks(text)
+    for first_marks, pattern, replacement in _BLOCKS:
+        if not marks.isdisjoint(first_marks):
+            text = pattern.sub(replacement, text)
+            marks = _line_marks(text)
+    return text
+
+
+def _line_marks(text: str) -> set[str]:
+    """The marks that lines begin with, behind blanks."""
+    return set(_LINE_MARK.findall("\n" + text))
 
 
 def _heading_text(match: re.Match[str]) -> str:
@@ -67,6 +81,17 @@ def _heading_text(match: re.Match[str]) -> str:
 def _table_cells(match: re.Match[str]) -> str:
     row = match[0].strip()
     return row.strip("| \t") if row.endswith("|") else match[0]
+
+
+# With the marks that a line has to begin with for the pattern to match in it.
+_BLOCKS: tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    ("`~", _FENCE_LINE, ""),
+    ("-*_=", _RULE_LINE, ""),
+    ("|:-", _TABLE_RULE, ""),
+    (">", _QUOTE, ""),
+    ("#", _HEADING, _heading_text),
+    ("|", _TABLE_ROW, _table_cells),
+)
 
 
 def _strip_reference_links(text: str) -> str:
@@ -81,7 +106,7 @@ def _strip_reference_links(text: str) -> str:
     return _REFERENCE_LINK.sub(link_text, _DEFINITION.sub("", text))
 
 
-@dataclass
+@dataclass(slots=True)
 class _Opener:
     """A run of marks that may begin emphasis; `length` of them are not used yet."""
 
@@ -96,13 +121,16 @@ def _strip_emphasis(text: str) -> str:
     previous_end = 0
     for match in _RUN.finditer(text):
         start, end = match.span()
-        if "\n\n" in text[previous_end:start]:
+        if start < previous_end:
+            continue  # inside a name
+        if text.find("\n\n", previous_end, start) != -1:
             openers = {mark: [] for mark in openers}
-        previous_end = end
-        if end - start > 3:
-            continue
         mark, length = text[start], end - start
+        name = _NAME.match(text, start) if mark == "_" and length == 2 else None
+        previous_end = name.end() if name else end
         before, after = text[start - 1 : start], text[end : end + 1]
+        if name or before == "\\" or length > 3 or (mark == "~" and length != 2):
+            continue
         if before and not before.isspace() and not _is_word(after):
             stack = openers[mark]
             while length and stack:

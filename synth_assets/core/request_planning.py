@@ -6,13 +6,14 @@ In: a seed document, a strategy, the tokenizer and the model behind the server. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from resources.inference import CompletionRequest, ServedModel, Tokenizer
 from synth_assets.core.cost import output_token_prior
 from synth_assets.core.fingerprints import request_key
-from synth_assets.core.segmentation import Segment, segment
+from synth_assets.core.segmentation import Segment, countable_whole, segment
 from synth_assets.core.strategy import Strategy
 
 CHAT_TEMPLATE_TOKENS = 24
@@ -20,6 +21,9 @@ CHAT_TEMPLATE_TOKENS = 24
 
 MIN_SEGMENT_BUDGET = 32
 """Below this many tokens for the source there is nothing left to rephrase: the prompt does not fit the context."""
+
+FIRST_CHUNK, LATER_CHUNKS = 16, 64
+"""Documents planned together: few at first, since the first request waits for them; more do not count any faster."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,9 @@ class RequestPlanner:
         self._tokenizer = tokenizer
         self._generation_of = generation_of
         self._learned_ratio = learned_ratio
+        # Made once: of a wire model it takes a millisecond.
+        self._response_schema = strategy.response_schema
+        self._sampling = strategy.sampling
         limits = strategy.limits
         context = model.max_model_len or limits.max_input_tokens + limits.max_output_tokens
         self._input_budget = min(limits.max_input_tokens, context - limits.max_output_tokens)
@@ -97,13 +104,28 @@ class RequestPlanner:
 
     def plan(self, document: SeedDocument) -> PlannedDocument:
         """Segments and requests of one document. Never cuts: what does not fit is segmented, or dropped by name."""
+        return self.plan_many([document])[0]
+
+    def plan_many(self, documents: Sequence[SeedDocument]) -> list[PlannedDocument]:
+        """The same as `plan` of each document, in order; titles and texts are counted in one call for all of them."""
+        titles = [document.title for document in documents]
+        # The title is not counted yet, so this is the most that its text can have.
+        budget = self._input_budget - self._prompt_tokens
+        wholes = [countable_whole(document.text, budget) for document in documents]
+        texts = titles + [whole for whole in wholes if whole is not None]
+        counted = iter(self._tokenizer.count_tokens(texts) if texts else ())
+        title_tokens = list(islice(counted, len(titles)))
+        whole_tokens = [None if whole is None else next(counted) for whole in wholes]
+        return list(map(self._plan_counted, documents, title_tokens, whole_tokens))
+
+    def _plan_counted(self, document: SeedDocument, title_tokens: int, whole_tokens: int | None) -> PlannedDocument:
         strategy = self.strategy
-        overhead = self._prompt_tokens + self._tokenizer.count_tokens([document.title])[0]
+        overhead = self._prompt_tokens + title_tokens
         budget = self._input_budget - overhead
         if budget < MIN_SEGMENT_BUDGET:
             detail = f"prompt and title take {overhead} of {self._input_budget} input tokens"
             return PlannedDocument(document, drop=self._drop(document, "context_overflow", detail))
-        segments = segment(document.text, self._tokenizer, budget, strategy.limits.min_segment_tokens)
+        segments = segment(document.text, self._tokenizer, budget, strategy.limits.min_segment_tokens, whole_tokens)
         token_count = sum(piece.token_count for piece in segments)
         if token_count < strategy.limits.min_document_tokens:
             detail = f"{token_count} tokens, at least {strategy.limits.min_document_tokens} needed"
@@ -117,13 +139,13 @@ class RequestPlanner:
         generation = self._generation_of(document.curator_file)
         key = request_key(
             messages,
-            strategy.response_schema,
-            strategy.sampling,
+            self._response_schema,
+            self._sampling,
             self.model.name,
             self.model.revision,
             generation,
         )
-        request = CompletionRequest(key, messages, strategy.sampling, strategy.response_schema)
+        request = CompletionRequest(key, messages, self._sampling, self._response_schema)
         return PlannedRequest(
             request,
             strategy.name,
@@ -153,7 +175,16 @@ class RequestPlanner:
         )
 
 
+def planned_documents(documents: Iterable[SeedDocument], planner: RequestPlanner) -> Iterator[PlannedDocument]:
+    """The plan of each document, in order; pulls a few documents ahead, which are planned together."""
+    stream = iter(documents)
+    size = FIRST_CHUNK
+    while chunk := list(islice(stream, size)):
+        yield from planner.plan_many(chunk)
+        size = LATER_CHUNKS
+
+
 def planned_requests(documents: Iterable[SeedDocument], planner: RequestPlanner) -> Iterator[PlannedRequest]:
-    """Every call that the documents need in this strategy, answered or not, in document order."""
-    for document in documents:
-        yield from planner.plan(document).requests
+    """Every call that the documents need in this strategy, answered or not, in document order; pulls a few ahead."""
+    for planned in planned_documents(documents, planner):
+        yield from planned.requests

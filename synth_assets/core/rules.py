@@ -21,7 +21,7 @@ _THINKING_START = re.compile(r"\s*<think(?:ing)?>", re.IGNORECASE)
 _THINKING_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _FENCE = re.compile(r"^[ \t]*+(?:`{3,}+|~{3,}+)[^\n`]*+(?:\n|\Z)", re.MULTILINE)
 _QUOTES = (('"', '"'), ("“", "”"), ("«", "»"), ("„", "“"))
-_LIST_MARKER = re.compile(r"\A\s*+(?:(?:[-*•‣◦▪–—+]|\(?\d{1,3}[.)]|\(?[a-z]\))[ \t]++)+", re.IGNORECASE)
+_LIST_MARKER = re.compile(r"\s*+(?:(?:[-*•‣◦▪–—+]|\(?\d{1,3}[.)]|\(?[a-z]\))[ \t]++)+", re.IGNORECASE)
 
 _GREETING = re.compile(
     r"\s*(?:sure(?: thing)?|certainly|of course|absolutely|okay|great|no problem)"
@@ -138,6 +138,8 @@ def strip_quotes(answer: str, context: AnswerContext) -> str:
 def strip_fence(answer: str, context: AnswerContext) -> str:
     """One code fence round the whole answer; its closing line may be missing where the answer was cut."""
     answer = answer.strip()
+    if not answer.startswith(("```", "~~~")):
+        return answer
     fences = [match.span() for match in _FENCE.finditer(answer)]
     if not fences or len(fences) > 2 or fences[0][0] != 0 or (len(fences) == 2 and fences[1][1] != len(answer)):
         return answer
@@ -148,8 +150,14 @@ def strip_fence(answer: str, context: AnswerContext) -> str:
 @_until_stable
 def strip_list_markers(answer: str, context: AnswerContext) -> str:
     """Bullets and numbers before the lines of a list, and lines without a letter or digit between them."""
-    lines = (_LIST_MARKER.sub("", line, count=1).strip() for line in answer.split("\n"))
+    lines = (_without_marker(line).strip() for line in answer.split("\n"))
     return "\n".join(line for line in lines if any(map(str.isalnum, line))) or answer.strip()
+
+
+def _without_marker(line: str) -> str:
+    # Not `sub`: where there is no match it would try every place of the line.
+    marker = _LIST_MARKER.match(line)
+    return line[marker.end() :] if marker else line
 
 
 PROSE_RULES: tuple[Rule, ...] = (

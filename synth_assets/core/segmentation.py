@@ -60,13 +60,22 @@ class _Budget:
         return [_Piece(a, b, next(counted) if self.has_room(a, b) else (b - a) // 4) for a, b in spans]
 
 
-def segment(text: str, tokenizer: Tokenizer, max_tokens: int, min_tokens: int) -> tuple[Segment, ...]:
+def countable_whole(text: str, max_tokens: int) -> str | None:
+    """What `segment` counts first: the text without whitespace at its ends; None where it is empty or too long."""
+    whole = text.strip()
+    return whole if 0 < len(whole) <= _MAX_CHARS_PER_TOKEN * max_tokens else None
+
+
+def segment(
+    text: str, tokenizer: Tokenizer, max_tokens: int, min_tokens: int, whole_tokens: int | None = None
+) -> tuple[Segment, ...]:
     """Cut `text` into segments of at most `max_tokens` tokens, in order; () when it is empty or whitespace.
 
     Paragraphs are packed greedily. One over the budget is split at its lines, then its sentences, then its
     words, then its characters; only a single character of more than `max_tokens` tokens exceeds the budget. A
     segment shorter than `min_tokens` joins its neighbour, or takes sentences from the one before it, where
-    both then keep to budget and minimum. Raises ValueError when `max_tokens` is not positive.
+    both then keep to budget and minimum. `whole_tokens` is the count of `countable_whole(text, …)`, where it is
+    known already. Raises ValueError when `max_tokens` is not positive.
     """
     if max_tokens < 1:
         raise ValueError(f"max_tokens must be positive, not {max_tokens}")
@@ -74,7 +83,10 @@ def segment(text: str, tokenizer: Tokenizer, max_tokens: int, min_tokens: int) -
     if span is None:
         return ()
     budget = _Budget(text, tokenizer, max_tokens)
-    [whole] = budget.count([span])
+    if whole_tokens is not None and budget.has_room(*span):
+        whole = _Piece(*span, whole_tokens)
+    else:
+        [whole] = budget.count([span])
     pieces = [whole]
     if whole.tokens > max_tokens:
         packed = _pack(_split_to_budget(whole, budget), max_tokens, budget)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-# Each alternative starts only at the head of a run of marks: "......" costs one scan, not one for each dot.
+# Each alternative starts only at the head of a run of marks: "......" costs one scan, not one for each dot. The
+# look-behinds stand behind the first mark, so that the search can jump from mark to mark.
 _MARK = re.compile(
-    r"(?<![.!?…])[.!?…]++[\"'”’»)\]*_`]*+(?=\s|\Z)"
-    r"|(?<![。！？])[。！？]++[”’」』）]*+"
+    r"[.!?…。！？](?:"
+    r"(?<=[.!?…])(?<![.!?…][.!?…])[.!?…]*+[\"'”’»)\]*_`]*+(?=\s|\Z)"
+    r"|(?<=[。！？])(?<![。！？][。！？])[。！？]*+[”’」』）]*+)"
 )
 
 _ABBREVIATION = re.compile(

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from resources.inference import Completion
-from synth_assets.core import rules
+from synth_assets.core import markdown, rules
 from synth_assets.core.markdown import strip_markdown
 from synth_assets.core.postprocessing import (
     UnusableAnswerError,
@@ -224,10 +224,26 @@ def test_list_markers_go_and_numbers_that_belong_to_the_fact_stay():
         ("| a | b |\n|---|:-:|\n| 1 | 2 |", "a | b\n1 | 2"),
         ("> quoted\n> > twice\n\n***\n\n- item\n* other", "quoted\ntwice\n\n\n- item\n* other"),
         ("Heading\n=======\n5 < 6 > 4", "Heading\n5 < 6 > 4"),
+        ("> ## | a | b |\n> - - -\ntext", "a | b\ntext"),
+        ("> # a `#`", "a #"),
+        ("a | b |\n--- | --- |\n1 | 2 |", "a | b |\n1 | 2 |"),
+        (r"\*kept\* and \_kept_ but *gone*", r"\*kept\* and \_kept_ but gone"),
+        ("call __init__*now*, __new_name__ and __a __b__ c__", "call __init__now, __new_name__ and a __b__ c"),
+        ("a ```b``` `c` d``` ````", "a ```b``` c d``` ````"),
+        ("*a _b* c_, *d\n\ne*, ****f****, ~g~ and ~~~h~~~", "a b c, *d\n\ne*, ****f****, ~g~ and ~~~h~~~"),
+        ("![](a)[x]: b\n\n[y][x]\n  \t- - -\n[^1][z]: c", "y"),
     ],
 )  # fmt: skip
 def test_markdown_goes_and_its_words_stay(answer, expected):
     assert strip_markdown(answer, CONTEXT) == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(answer=answers)
+def test_no_block_of_markdown_is_passed_over_for_the_marks_that_its_lines_begin_with(answer):
+    for first_marks, pattern, _ in markdown._BLOCKS:
+        if pattern.search(answer):
+            assert markdown._line_marks(answer) & set(first_marks)
 
 
 AWKWARD = [
@@ -265,11 +281,13 @@ def test_cut_text_is_trimmed_to_its_last_whole_sentence_or_item(text, expected):
 
 
 @given(text=answers)
-def test_trimming_keeps_a_beginning_and_is_idempotent(text):
+@example("- Salt\n")
+def test_trimming_keeps_a_beginning_that_is_whole(text):
     trimmed = trim_to_sentence(text)
 
     assert text.startswith(trimmed)
-    assert trim_to_sentence(trimmed) == trimmed
+    # With the line break that tells a whole list item from one that was cut.
+    assert trim_to_sentence(f"{trimmed}\n") == trimmed
 
 
 @pytest.mark.parametrize(

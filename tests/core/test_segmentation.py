@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as BytePairTokenizer
 from tokenizers import models, pre_tokenizers, trainers
 
-from synth_assets.core.segmentation import Segment, segment
+from synth_assets.core.segmentation import Segment, countable_whole, segment
 
 PROSE = (
     "The lighthouse at the mouth of the river was finished in 1857. Its lamp burned rape oil at first. "
@@ -103,6 +103,27 @@ def test_a_text_that_fits_is_one_segment_for_one_count():
 
     assert segments == (Segment(0, 2, 2 + len(PROSE), PROSE, count_words(PROSE)),)
     assert tokenizer.calls == [[PROSE]]
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=st.one_of(texts, texts.map(lambda text: text * 30)), max_tokens=st.integers(1, 60))
+def test_a_whole_text_that_is_counted_already_is_cut_alike_and_not_counted_again(text, max_tokens):
+    whole = countable_whole(text, max_tokens)
+    known, unknown = CountingTokenizer(count_bytes), CountingTokenizer(count_bytes)
+
+    segments = segment(text, known, max_tokens, 3, None if whole is None else count_bytes(whole))
+
+    assert segments == segment(text, unknown, max_tokens, 3)
+    assert known.calls == (unknown.calls if whole is None else unknown.calls[1:])
+
+
+def test_a_known_count_is_not_taken_for_a_text_that_is_too_long_to_be_counted():
+    text = "word " * 1000
+
+    assert countable_whole(text, 300) is None
+    assert segment(text, CountingTokenizer(count_words), 300, 3, 1) == segment(
+        text, CountingTokenizer(count_words), 300, 3
+    )
 
 
 @pytest.mark.parametrize("text", ["", " \n\t\u2028 "])

@@ -49,6 +49,15 @@ def test_many_texts_are_counted_in_batches_and_in_order(tmp_path, monkeypatch):
     assert LocalTokenizer(tmp_path / "tokenizer.json", "words").count_tokens(texts) == list(range(50))
 
 
+def test_a_text_is_given_to_the_library_once(tmp_path, monkeypatch):
+    write_tokenizer(tmp_path)
+    tokenizer = LocalTokenizer(tmp_path / "tokenizer.json", "words")
+    assert tokenizer.count_tokens(TEXTS) == [3, 0, 1, 4]
+    monkeypatch.setattr(tokenizer, "_tokenizer", None)
+
+    assert tokenizer.count_tokens([*TEXTS, "two"]) == [3, 0, 1, 4, 1]
+
+
 def test_the_folder_that_the_server_loaded_from_comes_first(tmp_path, no_hub):
     folder = write_tokenizer(tmp_path / "weights")
 
