@@ -11,15 +11,13 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import dagster as dg
-import openai
+from workbench.bare_client import bare_client
 from workbench.project import Bench, Figure, model_server, report, stats, write_corpus
 
-from resources.inference import CompletionRequest
 from synth_assets.assets.rephrased import candidates, request_planner
 from synth_assets.core.request_planning import planned_requests
 
@@ -34,30 +32,6 @@ SETTINGS = {
 }
 
 
-async def bare_client(address: str, requests: Sequence[CompletionRequest], in_flight: int) -> float:
-    """Seconds for all requests."""
-    waiting = iter(requests)
-    http_client = openai.DefaultAioHttpClient()
-    async with openai.AsyncOpenAI(
-        base_url=f"{address}/v1", api_key="none", max_retries=0, http_client=http_client
-    ) as client:
-
-        async def worker() -> None:
-            for request in waiting:
-                messages = [{"role": message.role, "content": message.content} for message in request.messages]
-                await client.chat.completions.create(
-                    model="bench-model",
-                    messages=messages,  # pyright: ignore[reportArgumentType]
-                    temperature=request.sampling.temperature,
-                    top_p=request.sampling.top_p,
-                    max_tokens=request.sampling.max_tokens,
-                )
-
-        started = time.perf_counter()
-        await asyncio.gather(*(worker() for _ in range(in_flight)))
-        return time.perf_counter() - started
-
-
 def compare(address: str, in_flight: int, documents: int) -> tuple[float, float, float]:
     """Seconds of the asset and of the bare client for the same requests, and the asset's mean requests in flight."""
     with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.ephemeral(tempdir=folder) as instance:
@@ -70,8 +44,9 @@ def compare(address: str, in_flight: int, documents: int) -> tuple[float, float,
         requests = [p.request for n in names for p in planned_requests(candidates(project.lake, n), planner)]
         bare_seconds = asyncio.run(bare_client(address, requests, in_flight))
         stats(address)
+        run, _ = bench.prepared([f"rephrased.{STRATEGY}"], [STRATEGY])
         started = time.perf_counter()
-        bench.run([f"rephrased.{STRATEGY}"], [STRATEGY])
+        run()
         seconds = time.perf_counter() - started
         seen = stats(address)
         if seen["requests"] != len(requests):

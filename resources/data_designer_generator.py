@@ -23,7 +23,7 @@ from typing import Any
 from resources.aiohttp_client import AiohttpClient
 from resources.errors import ServerError
 from resources.inference import Completion, CompletionRequest, ServedModel
-from resources.lanes import Circuit, Lanes
+from resources.lanes import Circuit, Lanes, Stop
 from resources.model_call import DEFAULT_RETRY, RetryPolicy
 from resources.scratch import scratch_folder, temporary_folder
 
@@ -56,11 +56,17 @@ class DataDesignerGenerator:
         self._api_key = api_key
         self._parallel = max_parallel_requests
         self._retry = retry
+        self._working: set[Lanes] = set()
 
     @property
     def model(self) -> ServedModel:
         """The model that answers."""
         return self._model
+
+    def stop(self) -> None:
+        """End every `generate` on other threads after what has been answered so far."""
+        for lanes in list(self._working):
+            lanes.results.put(Stop())
 
     def generate(self, requests: Iterable[CompletionRequest]) -> Iterator[Completion]:
         """Yield exactly one completion for each request, in the order in which answers come.
@@ -69,14 +75,17 @@ class DataDesignerGenerator:
         one in flight, two waiting, so that neither a pause of the caller nor of `requests` drains the pipe. Closing
         the iterator ends all lanes and cuts off what is in flight. Raises ServerError when the engine cannot start.
         """
-        stream = iter(requests)
-        first = next(stream, None)
-        if first is None:
-            return
-        stream = chain([first], stream)
         lane_count = self._parallel * len(self._base_urls)
         circuits = [Circuit(url, self._retry) for url in self._base_urls]
         lanes = Lanes(circuits, self._retry, lane_count)
+        # Before the first request is pulled: whoever stops from then on is heard.
+        self._working.add(lanes)
+        stream = iter(requests)
+        first = next(stream, None)
+        if first is None:
+            self._working.discard(lanes)
+            return
+        stream = chain([first], stream)
         engine = threading.Thread(target=self._run, args=(lanes, circuits), name="data-designer", daemon=True)
         engine.start()
         pending = 0
@@ -93,6 +102,9 @@ class DataDesignerGenerator:
                 if not pending:
                     break
                 result = lanes.results.get()
+                if isinstance(result, Stop):
+                    lanes.cancel()
+                    return
                 if isinstance(result, BaseException):
                     raise result
                 pending -= 1
@@ -102,6 +114,7 @@ class DataDesignerGenerator:
             lanes.cancel()
             raise
         finally:
+            self._working.discard(lanes)
             engine.join(_JOIN_SECONDS)
 
     def _run(self, lanes: Lanes, circuits: list[Circuit]) -> None:

@@ -109,6 +109,10 @@ class TextGenerator(Protocol):
         """Yield exactly one completion for each request. Closing the iterator stops sending and cancels what flies."""
         ...
 
+    def stop(self) -> None:
+        """End what `generate` is doing on other threads: what has been answered is yielded, what flies is cut off."""
+        ...
+
 
 class Tokenizer(Protocol):
     """Counts tokens as the served model does."""

@@ -22,6 +22,10 @@ from resources.inference import Completion, CompletionRequest, ErrorKind
 from resources.model_call import FINAL_KINDS, HOPELESS_KINDS, CallError, RetryPolicy, complete
 
 
+class Stop:
+    """Among the results: nobody wants the ones after it."""
+
+
 class Circuit:
     """One server as all its lanes see it: open (given up) after `give_up_after_seconds` of nothing but failures, and
     at once after a failure that every request would share. Used on the event loop only.
@@ -94,7 +98,7 @@ class Lanes:
     """The shared feed and the lanes on it. `offer`, `finish`, `cancel` and `results` are for the caller's thread."""
 
     def __init__(self, circuits: list[Circuit], policy: RetryPolicy, lane_count: int) -> None:
-        self.results: queue.SimpleQueue[Completion | BaseException] = queue.SimpleQueue()
+        self.results: queue.SimpleQueue[Completion | BaseException | Stop] = queue.SimpleQueue()
         self.started: Future[asyncio.AbstractEventLoop] = Future()
         """Done when the first lane runs; whoever runs the lanes sets the exception when they cannot start."""
         self._circuits = circuits

@@ -66,6 +66,9 @@ class FakeGenerator:
             completion = self._answer(request)
             yield fake_completion(request, completion) if isinstance(completion, str) else completion
 
+    def stop(self) -> None:
+        """Nothing: between two answers nothing is under way."""
+
 
 class FakeEndpoint:
     """A `ModelEndpoint` without a server; counts tokens as `FakeServer` does."""

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -145,13 +145,25 @@ class Bench:
             )
         )
 
-    def run(self, only: Sequence[str], strategies: Sequence[str] = ()) -> tuple[RunSummary, Project]:
-        """Bring the assets named (`schema.table`) up to date, and nothing else."""
+    def prepared(
+        self, only: Sequence[str], strategies: Sequence[str] = ()
+    ) -> tuple[Callable[[], RunSummary], Project]:
+        """A run that brings the assets named (`schema.table`) up to date and nothing else; its definitions are made."""
         project = self.project()
         definitions = project_defs(project)
         keys = definitions.resolve_asset_graph().get_all_asset_keys()
         others = [key for key in keys if ".".join(key.path) not in only]
-        summary = StaleRunner(project, definitions, self.instance).run(RunSelection(strategies, (), others))
-        if summary.failed:
-            raise SystemExit(f"the run failed: {summary.errors}")
-        return summary, project
+        runner = StaleRunner(project, definitions, self.instance)
+
+        def run() -> RunSummary:
+            summary = runner.run(RunSelection(strategies, (), others))
+            if summary.failed:
+                raise SystemExit(f"the run failed: {summary.errors}")
+            return summary
+
+        return run, project
+
+    def run(self, only: Sequence[str], strategies: Sequence[str] = ()) -> tuple[RunSummary, Project]:
+        """Bring the assets named up to date, and nothing else."""
+        run, project = self.prepared(only, strategies)
+        return run(), project

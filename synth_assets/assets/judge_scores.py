@@ -3,9 +3,9 @@
 In: planning, buying and tabulating judgements. Out: rubric, prompt and parts (`core.judge`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 import dagster as dg
@@ -16,13 +16,14 @@ from resources.model_endpoint import ModelEndpoint
 from synth_assets.assets.keys import CURATOR_FILE, JUDGE, JUDGE_SCORES, MERGED, ONE_RUN
 from synth_assets.assets.merged import ORIGINAL
 from synth_assets.assets.partition_runs import PARTITION_COLUMN, Event, Item, materialize_partitions
-from synth_assets.assets.purchases import Purchases
+from synth_assets.assets.purchases import Purchases, stopped_with_the_step
 from synth_assets.assets.rephrased import UNKNOWN_MODEL
 from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions
+from synth_assets.core.buying_ahead import DocumentRequests
 from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.fingerprints import request_key
-from synth_assets.core.generation import Unanswered
+from synth_assets.core.generation import Unanswered, Wait, fetch_answers, nothing_is_bought
 from synth_assets.core.judge import (
     JUDGE_SAMPLING,
     JUDGE_SCHEMA,
@@ -79,14 +80,19 @@ def judge_scores(
     """Buy the judgements that are missing for all files through one pipe, then tabulate file by file."""
     model = judge.known_model() or UNKNOWN_MODEL
     planner = JudgementPlanner(lake, judge, model, settings.judge_share, purchases.judge.on_planned)
-    purchases.judge.buy(chain.from_iterable(planner.requests(name) for name in context.partition_keys))
+    ahead = purchases.judge_ahead
 
     def stream(curator_file: str) -> Iterator[Item]:
-        return tabulate_judgements(planner.judgements(curator_file), ledger, model)
+        def wait(document_count: int | None, request_keys: Collection[str]) -> bool:
+            return ahead.wait(curator_file, document_count, request_keys)
 
-    yield from materialize_partitions(
-        context, JUDGE_TABLE, lake, roots, stream, JUDGE_NAME, True, purchases.judge.report.failures
-    )
+        return tabulate_judgements(planner.judgements(curator_file), ledger, model, wait)
+
+    with stopped_with_the_step(ahead):
+        ahead.begin({name: planner.requests(name) for name in context.partition_keys})
+        yield from materialize_partitions(
+            context, JUDGE_TABLE, lake, roots, stream, JUDGE_NAME, True, purchases.judge.report.failures
+        )
 
 
 class JudgementPlanner:
@@ -106,20 +112,22 @@ class JudgementPlanner:
         self._share = share
         self._on_document = on_document
 
-    def requests(self, curator_file: str) -> Iterator[PlannedRequest]:
-        """Every call that the judgements of this file need."""
+    def requests(self, curator_file: str) -> Iterator[DocumentRequests]:
+        """The calls that each judgement of this file needs."""
         for judgement in self.judgements(curator_file):
             self._on_document()
-            for part, key in zip(judgement.parts, judgement.keys, strict=True):
-                if not part.is_overflow:
-                    yield PlannedRequest(
-                        CompletionRequest(key, part.messages, JUDGE_SAMPLING, JUDGE_SCHEMA),
-                        JUDGE_NAME,
-                        judgement.row["document_id"],
-                        part.index,
-                        part.prompt_tokens,
-                        EXPECTED_VERDICT_TOKENS,
-                    )
+            yield [
+                PlannedRequest(
+                    CompletionRequest(key, part.messages, JUDGE_SAMPLING, JUDGE_SCHEMA),
+                    JUDGE_NAME,
+                    judgement.row["document_id"],
+                    part.index,
+                    part.prompt_tokens,
+                    EXPECTED_VERDICT_TOKENS,
+                )
+                for part, key in zip(judgement.parts, judgement.keys, strict=True)
+                if not part.is_overflow
+            ]
 
     def judgements(self, curator_file: str) -> Iterator[Judgement]:
         """One for each rephrased document of the file that falls into the judged share."""
@@ -157,12 +165,17 @@ class JudgementPlanner:
 
 
 def tabulate_judgements(
-    judgements: Iterator[Judgement], ledger: CompletionLedger, model: ServedModel
+    judgements: Iterator[Judgement],
+    ledger: CompletionLedger,
+    model: ServedModel,
+    wait: Wait = nothing_is_bought,
 ) -> Iterator[Item]:
-    """A row, a drop or an unanswered mark for each judgement, from the ledger alone."""
+    """A row, a drop or an unanswered mark for each judgement, from the ledger alone; waits as `tabulate` does."""
+    document_count = 0
     while chunk := list(islice(judgements, DOCUMENTS_PER_LOOKUP)):
+        document_count += len(chunk)
         keys = [key for judgement in chunk for key in judgement.keys]
-        answers = ledger.fetch(keys) if keys else {}
+        answers = fetch_answers(ledger, keys, wait, document_count)
         for judgement in chunk:
             yield _tabulated(judgement, answers, model)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
+from synth_assets.core.buying_ahead import BuyingAhead
 from synth_assets.core.purchasing import Purchaser, PurchaseReport
 
 
@@ -13,6 +16,12 @@ class Purchases:
 
     rephrase: Purchaser
     judge: Purchaser
+    rephrase_ahead: BuyingAhead = field(init=False)
+    judge_ahead: BuyingAhead = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rephrase_ahead", BuyingAhead(self.rephrase))
+        object.__setattr__(self, "judge_ahead", BuyingAhead(self.judge))
 
     def total(self) -> PurchaseReport:
         """Counts of both together."""
@@ -20,3 +29,15 @@ class Purchases:
         total.add(self.rephrase.report)
         total.add(self.judge.report)
         return total
+
+
+@contextlib.contextmanager
+def stopped_with_the_step(ahead: BuyingAhead) -> Iterator[None]:
+    """Stops buying when the step inside is interrupted. One that fails leaves it alone: others may wait for theirs."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        ahead.stop()
+        raise

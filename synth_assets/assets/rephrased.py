@@ -5,8 +5,7 @@ In: the factory. Out: prompts and rules (`strategies`), planning and tabulating 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -18,13 +17,13 @@ from resources.model_endpoint import ModelEndpoint
 from synth_assets.assets.keys import CURATED, CURATOR_FILE, ONE_RUN, REPHRASER, table_key
 from synth_assets.assets.obstacles import obstacles
 from synth_assets.assets.partition_runs import PARTITION_COLUMN, Event, Item, materialize_partitions
-from synth_assets.assets.purchases import Purchases
+from synth_assets.assets.purchases import Purchases, stopped_with_the_step
 from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions, Versions, generation_of
+from synth_assets.core.buying_ahead import BuyingAhead, DocumentRequests
 from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.generation import tabulate
-from synth_assets.core.purchasing import Purchaser
-from synth_assets.core.request_planning import RequestPlanner, SeedDocument, planned_requests
+from synth_assets.core.request_planning import RequestPlanner, SeedDocument, planned_documents
 from synth_assets.core.segmentation import segment
 from synth_assets.core.strategy import Strategy
 from synth_assets.core.tables import CURATED_DOCUMENTS, rephrased
@@ -92,51 +91,35 @@ def candidate_counts(lake: Lake) -> dict[str, int]:
     return dict(zip(found["curator_file"].to_pylist(), found["documents"].to_pylist(), strict=True))
 
 
-def buy_missing(
-    purchaser: Purchaser,
+def in_buying_order(strategies: Iterable[Strategy]) -> list[Strategy]:
+    """Long answers first: what is short fills the pipe while the last long ones end."""
+    return sorted(strategies, key=lambda strategy: -strategy.limits.max_output_tokens)
+
+
+def begin_buying(
+    ahead: BuyingAhead,
     lake: Lake,
-    pairs: Iterable[tuple[RequestPlanner, str]],
-    on_document: Callable[[], None] = lambda: None,
-) -> None:
-    """Buy what the ledger lacks for all (strategy, file) pairs through one pipe that never drains between them.
-
-    A pair that was bought for in this pass already is left out, also where some of its requests failed.
-    """
-    wanted = {(planner.strategy.name, name): planner for planner, name in pairs}
-    open_pairs = {pair: planner for pair, planner in wanted.items() if pair not in purchaser.settled}
-
-    def documents(curator_file: str) -> Iterator[SeedDocument]:
-        for document in candidates(lake, curator_file):
-            on_document()
-            yield document
-
-    purchaser.buy(
-        chain.from_iterable(planned_requests(documents(name), planner) for (_, name), planner in open_pairs.items())
-    )
-    purchaser.settled.update(open_pairs)
-
-
-def buy_for_strategies(
-    purchaser: Purchaser,
-    lake: Lake,
-    ledger: Ledger,
-    endpoint: ModelEndpoint,
-    roots: RootVersions,
+    planner_of: Callable[[Strategy], RequestPlanner],
     files_by_strategy: Iterable[tuple[Strategy, Sequence[str]]],
     on_document: Callable[[], None] = lambda: None,
 ) -> None:
-    """Buy ahead for several strategies, each with files of its own, as one stream of requests."""
-    pairs = [
-        (planner, name)
-        for strategy, names in files_by_strategy
-        if names
-        for planner in [request_planner(strategy, endpoint, ledger, roots)]
-        for name in names
-    ]
-    # Long answers first: what is short fills the pipe while the last long ones end.
-    pairs.sort(key=lambda pair: -pair[0].strategy.limits.max_output_tokens)
-    if pairs:
-        buy_missing(purchaser, lake, pairs, on_document)
+    """Start buying what the ledger lacks for several strategies, each with files of its own, as one stream.
+
+    The pipe never drains between strategies and files. A pair that was begun in this pass already is left out.
+    """
+
+    def requests(planner: RequestPlanner, curator_file: str) -> Iterator[DocumentRequests]:
+        for planned in planned_documents(candidates(lake, curator_file), planner):
+            on_document()
+            yield planned.requests
+
+    parts: dict[Hashable, Iterable[DocumentRequests]] = {}
+    files = {strategy.name: names for strategy, names in files_by_strategy}
+    for strategy in in_buying_order(strategy for strategy, _ in files_by_strategy):
+        if news := [name for name in files[strategy.name] if not ahead.has_begun((strategy.name, name))]:
+            planner = planner_of(strategy)
+            parts |= {(strategy.name, name): requests(planner, name) for name in news}
+    ahead.begin(parts)
 
 
 def _strategies_of_run(
@@ -190,14 +173,22 @@ def build_rephrased_asset(strategy: Strategy, strategies: Sequence[Strategy]) ->
         stopped = obstacles(context.instance, graph, Versions(context.instance, graph, roots), table_key(spec), files)
         wanted = [name for name in files if name not in stopped]
         bought_for = [(other, wanted) for other in _strategies_of_run(context, strategy, strategies)]
-        buy_for_strategies(purchases.rephrase, lake, ledger, rephraser, roots, bought_for)
+        ahead = purchases.rephrase_ahead
+
+        def planner_of(other: Strategy) -> RequestPlanner:
+            return planner if other is strategy else request_planner(other, rephraser, ledger, roots)
 
         def stream(curator_file: str) -> Iterator[Item]:
-            documents = candidates(lake, curator_file)
-            return tabulate(documents, planner, ledger, rephraser.tokenizer(), fingerprint)
+            def wait(document_count: int | None, request_keys: Collection[str]) -> bool:
+                return ahead.wait((strategy.name, curator_file), document_count, request_keys)
 
-        yield from materialize_partitions(
-            context, spec, lake, roots, stream, strategy.name, True, purchases.rephrase.report.failures
-        )
+            documents = candidates(lake, curator_file)
+            return tabulate(documents, planner, ledger, rephraser.tokenizer(), fingerprint, wait)
+
+        with stopped_with_the_step(ahead):
+            begin_buying(ahead, lake, planner_of, bought_for)
+            yield from materialize_partitions(
+                context, spec, lake, roots, stream, strategy.name, True, purchases.rephrase.report.failures
+            )
 
     return rephrased_asset

@@ -48,14 +48,13 @@ class TerminalProgress:
         self._bar.stop()
 
     def step(self, asset: str, partition_count: int) -> None:
-        """Name the asset that is materialized now."""
-        self._end_bar()
+        """Name the asset that is materialized now, maybe while answers for it are still bought."""
         files = "" if partition_count == 1 else f" ({partition_count} files)"
         self._console.print(f"  {asset}{files}", highlight=False)
 
     def begin(self, label: str, total: int) -> None:
         """Start a bar."""
-        self._end_bar()
+        self.end()
         self._started = time.monotonic()
         self._task = self._bar.add_task(f"  {label}", total=total, rate="")
 
@@ -71,7 +70,8 @@ class TerminalProgress:
             text = f"{report.requests_sent} calls, {rate:.1f}/s, {report.answered_from_ledger} from the ledger"
             self._bar.update(self._task, rate=text)
 
-    def _end_bar(self) -> None:
+    def end(self) -> None:
+        """Take the bar away."""
         if self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None

@@ -7,7 +7,7 @@ In: seed documents, the planner that knows their requests, and a ledger. Out: pl
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -16,12 +16,22 @@ from pydantic import BaseModel
 
 from resources.inference import Completion, CompletionLedger, Tokenizer
 from synth_assets.core.postprocessing import FinishedSegment, finish_segment
-from synth_assets.core.request_planning import Drop, PlannedDocument, RequestPlanner, SeedDocument
+from synth_assets.core.request_planning import Drop, PlannedDocument, RequestPlanner, SeedDocument, planned_documents
 from synth_assets.core.segmentation import Segment
 from synth_assets.core.strategy import AnswerContext, Strategy
 
 DOCUMENTS_PER_LOOKUP = 256
 """Documents whose answers are fetched from the ledger with one query; bounds memory at some megabytes."""
+
+
+Wait = Callable[[int | None, Collection[str]], bool]
+"""Returns when the requests with these keys are answered, or will not be: they are of the first so many documents, or,
+with None, of any. True where they were bought for (`synth_assets.core.buying_ahead`)."""
+
+
+def nothing_is_bought(_document_count: int | None, _request_keys: Collection[str]) -> bool:
+    """A `Wait` for tables that are made of what the ledger has."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -40,18 +50,40 @@ class RephrasedDocument:
     row: dict[str, Any]
 
 
+def fetch_answers(
+    ledger: CompletionLedger, request_keys: Sequence[str], wait: Wait, document_count: int
+) -> dict[str, Completion]:
+    """The answers to those of the requests that have one; all of them are of the first `document_count` documents."""
+    if not request_keys:
+        return {}
+    is_bought_for = wait(document_count, request_keys)
+    answers = ledger.fetch(request_keys)
+    missing = [key for key in request_keys if key not in answers]
+    if missing and is_bought_for:
+        # They have failed, or the documents came in another order than they were bought for.
+        wait(None, missing)
+        answers |= ledger.fetch(missing)
+    return answers
+
+
 def tabulate(
     documents: Iterable[SeedDocument],
     planner: RequestPlanner,
     ledger: CompletionLedger,
     tokenizer: Tokenizer,
     strategy_fingerprint: str,
+    wait: Wait = nothing_is_bought,
 ) -> Iterator[RephrasedDocument | Drop | Unanswered]:
-    """Make exactly one row, drop or unanswered mark of each document, from the ledger alone: no call is made."""
-    stream = iter(documents)
-    while chunk := [planner.plan(document) for document in islice(stream, DOCUMENTS_PER_LOOKUP)]:
-        keys = [planned.request.request_key for plan in chunk for planned in plan.requests]
-        answers = ledger.fetch(keys) if keys else {}
+    """Make exactly one row, drop or unanswered mark of each document, from the ledger alone: no call is made.
+
+    `wait` is called before the ledger is asked.
+    """
+    planned = planned_documents(documents, planner)
+    document_count = 0
+    while chunk := list(islice(planned, DOCUMENTS_PER_LOOKUP)):
+        document_count += len(chunk)
+        keys = [asked.request.request_key for plan in chunk for asked in plan.requests]
+        answers = fetch_answers(ledger, keys, wait, document_count)
         finished = [_finish_document(plan, planner, answers, strategy_fingerprint) for plan in chunk]
         yield from _drop_short(finished, planner.strategy, tokenizer)
 

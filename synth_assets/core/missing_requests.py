@@ -9,7 +9,7 @@ released, so whoever holds a claim and finds no answer is the only one who asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -42,6 +42,7 @@ class MissingRequests:
     """Goes through a stream once, in rounds; what another run has claimed is tried again in each round.
 
     Counts: `answered_count` (found in the ledger, or a repetition within the stream) and `put_aside_count`.
+    `on_settled` is told the keys that were found answered, or that failed; those that are kept, the writer tells.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class MissingRequests:
         writer: CompletionWriter,
         has_failed: Callable[[str], bool],
         on_looked_up: Callable[[], None],
+        on_settled: Callable[[Collection[str]], None],
     ) -> None:
         self.answered_count = 0
         self._stream = iter(wanted)
@@ -60,6 +62,7 @@ class MissingRequests:
         self._writer = writer
         self._has_failed = has_failed
         self._on_looked_up = on_looked_up
+        self._on_settled = on_settled
         self._asked: dict[str, PlannedRequest] = {}
         self._put_aside: dict[str, _PutAside] = {}
         self._lookup_size = FIRST_LOOKUP
@@ -84,6 +87,7 @@ class MissingRequests:
         del self._asked[request_key]
         if not is_kept:
             self._claims.release([request_key])
+            self._on_settled([request_key])
 
     def round(self) -> Iterator[CompletionRequest]:
         """What is free of that put aside before, then what the stream brings; never waits.
@@ -106,11 +110,15 @@ class MissingRequests:
         under_way = self._asked.keys() | self._put_aside.keys() | self._writer.pending_keys()
         known = self._ledger.known_keys(list(by_key))
         unknown = {}
+        settled = set(known)
         for key, planned in by_key.items():
             if key in known or key in under_way:
                 self.answered_count += 1
-            elif not self._has_failed(key):
+            elif self._has_failed(key):
+                settled.add(key)
+            else:
                 unknown[key] = _PutAside(planned, looked_up_at)
+        self._on_settled(settled)
         self._on_looked_up()
         return unknown
 
@@ -125,6 +133,7 @@ class MissingRequests:
             answered = self._answered_since(part, ours)
             self.answered_count += len(answered)
             self._claims.release(answered)
+            self._on_settled(answered)
             for key, item in part.items():
                 if key in ours:
                     self._put_aside.pop(key, None)

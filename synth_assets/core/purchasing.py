@@ -7,12 +7,13 @@ answers mean is `synth_assets.core.generation`.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, takewhile
 
+from resources.errors import SynthError
 from resources.inference import (
     Completion,
     CompletionLedger,
@@ -70,6 +71,10 @@ class Unshared:
         pass
 
 
+class PurchaseStoppedError(SynthError):
+    """The purchase was ended by whoever watches over it."""
+
+
 class Purchaser:
     """Buys missing answers from one generator into one ledger; a request that failed is not sent again in this pass.
 
@@ -86,8 +91,6 @@ class Purchaser:
         open_claims: Callable[[], RequestClaims] = Unshared,
     ) -> None:
         self.report = PurchaseReport()
-        self.settled: set[Hashable] = set()
-        """What callers have bought for in this pass, under names of their own, and need not ask for again."""
         self.on_progress = on_progress
         self.on_planned: Callable[[], None] = lambda: None
         """Told by whoever plans requests for this purchaser, once for each document."""
@@ -95,18 +98,35 @@ class Purchaser:
         self._ledger = ledger
         self._open_writer = open_writer
         self._open_claims = open_claims
+        self._stopping = threading.Event()
+        self._asking: TextGenerator | None = None
 
-    def buy(self, wanted: Iterable[PlannedRequest]) -> PurchaseReport:
+    def stop(self) -> None:
+        """End the purchase under way on another thread: there, `buy` raises PurchaseStoppedError."""
+        self._stopping.set()
+        if self._asking is not None:
+            self._asking.stop()
+
+    def buy(
+        self, wanted: Iterable[PlannedRequest], on_settled: Callable[[Collection[str]], None] = lambda keys: None
+    ) -> PurchaseReport:
         """Ask for every request that the ledger lacks and commit the answers as they come.
 
         The stream is pulled only as fast as the generator sends. A failed request ends in `failures`, never as a row.
         The generator is asked for only when at least one answer is missing. What another run is asking for is awaited
-        at the end, and asked for here when that run fails or dies.
+        at the end, and asked for here when that run fails or dies. `on_settled` is told, on any thread, the keys of
+        which the answers are in the ledger now or have failed.
         """
+        self._stopping.clear()
         current = PurchaseReport()
+
+        def committed(request_keys: Collection[str]) -> None:
+            claims.release(request_keys)
+            on_settled(request_keys)
+
         # Claims are left last: an answer is committed before anybody else may ask for it.
         with self._open_claims() as claims, self._open_writer() as writer:
-            writer.on_committed = claims.release
+            writer.on_committed = committed
 
             def tell() -> None:
                 current.answered_from_ledger = missing.answered_count
@@ -115,12 +135,16 @@ class Purchaser:
                     self.on_progress(current)
 
             def has_failed(request_key: str) -> bool:
-                return request_key in self.report.failures or request_key in current.failures
+                return request_key in self.report.failures
 
-            missing = MissingRequests(wanted, self._ledger, claims, writer, has_failed, tell)
+            missing = MissingRequests(wanted, self._ledger, claims, writer, has_failed, tell, on_settled)
             while not missing.is_finished:
                 if not self._ask(missing, writer, current, tell) and not missing.is_finished:
-                    time.sleep(SECONDS_BETWEEN_LOOKS)
+                    self._stopping.wait(SECONDS_BETWEEN_LOOKS)
+                if self._stopping.is_set():
+                    raise PurchaseStoppedError(
+                        "The purchase was stopped.", "What was answered is kept; `synth run` asks only for the rest."
+                    )
         self.report.add(current)
         return current
 
@@ -133,7 +157,9 @@ class Purchaser:
         if first is None:
             return False
         generator = self._generator()
-        with closing(_generate(generator, chain([first], requests))) as completions:
+        self._asking = generator
+        sent = takewhile(lambda _: not self._stopping.is_set(), chain([first], requests))
+        with closing(_generate(generator, sent)) as completions:
             for completion in completions:
                 planned = missing.asked(completion.request_key)
                 is_kept = self._keep(planned, completion, generator, writer, current)
@@ -157,6 +183,8 @@ class Purchaser:
             completion = replace(completion, error_kind=None, finish_reason="context_overflow", text="")
         if completion.error_kind is not None:
             current.failures[completion.request_key] = completion
+            # At once, not with the other counts at the end: tables are made while the purchase goes on.
+            self.report.failures[completion.request_key] = completion
             return False
         current.prompt_tokens += completion.prompt_tokens
         current.completion_tokens += completion.completion_tokens

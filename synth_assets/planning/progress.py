@@ -23,7 +23,11 @@ class RunProgress(Protocol):
         ...
 
     def bought(self, report: PurchaseReport) -> None:
-        """Counts so far of the purchase under way."""
+        """Counts so far of the purchase under way; told on a thread of its own."""
+        ...
+
+    def end(self) -> None:
+        """What was begun last is done."""
         ...
 
 
@@ -40,4 +44,7 @@ class SilentProgress:
         """Nothing."""
 
     def bought(self, report: PurchaseReport) -> None:
+        """Nothing."""
+
+    def end(self) -> None:
         """Nothing."""

@@ -19,7 +19,7 @@ from resources.generations import start_generation
 from synth_assets.assets.check_outcomes import CheckOutcomes
 from synth_assets.assets.dead_runs import PROCESS_TAG, end_dead_runs, process_mark
 from synth_assets.assets.keys import BASELINE, JUDGE_SCORES, PERPLEXITY, table_key
-from synth_assets.assets.rephrased import buy_for_strategies, candidate_counts
+from synth_assets.assets.rephrased import begin_buying, candidate_counts, in_buying_order, request_planner
 from synth_assets.assets.roots import observe_roots
 from synth_assets.assets.versions import UPSTREAM_TAG, Versions
 from synth_assets.core.strategy import Strategy
@@ -140,10 +140,23 @@ class StaleRunner:
             blocked = {(item.asset, item.partition) for item in stale if self._is_blocked(versions, item, bad)}
             bad |= blocked
             todo[key] = [item for item in stale if (item.asset, item.partition) not in blocked]
-        self._buy_ahead(todo)
-        for key, items in todo.items():
-            for chunk in _ranges(items, versions.partitions(key)):
-                self._materialize(key, chunk, bad, summary)
+        ahead = self._project.purchases.rephrase_ahead
+        try:
+            self._begin_buying(todo)
+            for key in self._in_buying_order(todo):
+                for chunk in _ranges(todo[key], versions.partitions(key)):
+                    ahead.check()
+                    self._materialize(key, chunk, bad, summary)
+            ahead.finish()
+        except BaseException:
+            ahead.stop()
+            raise
+        self._progress.end()
+
+    def _in_buying_order(self, keys: Iterable[dg.AssetKey]) -> list[dg.AssetKey]:
+        """What is bought first is made first: it is made while the rest is bought."""
+        bought = [table_key(rephrased(strategy.name)) for strategy in in_buying_order(self._project.strategies)]
+        return sorted(keys, key=lambda key: bought.index(key) if key in bought else -1)
 
     def _is_blocked(self, versions: Versions, item: StalePartition, bad: Collection[AssetPartition]) -> bool:
         """Whether a parent failed in this pass; what reduces over all partitions goes on with those there are."""
@@ -171,7 +184,7 @@ class StaleRunner:
             summary.errors.append(f"{check_title(check)} could not be evaluated: {_failure(result)}")
             bad |= {(check.asset_key, partition) for partition in self._versions().partitions(check.asset_key)}
 
-    def _buy_ahead(self, todo: dict[dg.AssetKey, list[StalePartition]]) -> None:
+    def _begin_buying(self, todo: dict[dg.AssetKey, list[StalePartition]]) -> None:
         """One stream of requests for everything of this level, so that the pipe drains once and not per partition."""
         files = [
             (strategy, [str(item.partition) for item in todo.get(table_key(rephrased(strategy.name)), [])])
@@ -179,14 +192,13 @@ class StaleRunner:
         ]
         if not any(names for _, names in files):
             return
-        counts = candidate_counts(self._project.lake)
+        project = self._project
+        counts = candidate_counts(project.lake)
         self._progress.begin("rephrasing", sum(counts.get(name, 0) for _, names in files for name in names))
-        buy_for_strategies(
-            self._project.purchases.rephrase,
-            self._project.lake,
-            self._project.ledger,
-            self._project.rephraser,
-            self._project.roots,
+        begin_buying(
+            project.purchases.rephrase_ahead,
+            project.lake,
+            lambda strategy: request_planner(strategy, project.rephraser, project.ledger, project.roots),
             files,
             self._progress.advance,
         )

@@ -231,12 +231,14 @@ def test_while_too_much_is_awaited_the_stream_is_not_pulled_and_ctrl_c_ends_the_
             pulled.append(name)
             yield name
 
-    def interrupted(seconds: float) -> None:
-        raise KeyboardInterrupt
+    class Interrupted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(missing_requests, "LATER_LOOKUPS", 10)
     monkeypatch.setattr(missing_requests, "MOST_PUT_ASIDE", 300)
-    monkeypatch.setattr(purchasing.time, "sleep", interrupted)
+    buyer = market.purchaser(FakeGenerator())
+    monkeypatch.setattr(buyer, "_stopping", Interrupted())
     with pytest.raises(KeyboardInterrupt):
-        market.purchaser(FakeGenerator()).buy(wanted(stream()))
+        buyer.buy(wanted(stream()))
     assert len(pulled) == 306
