@@ -7,9 +7,11 @@ replace).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from heapq import nlargest
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -83,6 +85,11 @@ _COMPLETION_COLUMNS = (
 )
 _COMPACT_ABOVE_FILES = 64
 
+# Answers of one partition were bought together, and again together where documents changed: a few stretches of time.
+# A row group holds 8,192 answers, half a minute of the fastest server; shorter gaps would leave none out.
+_MOST_TIME_RANGES = 16
+_WORTHWHILE_GAP = timedelta(seconds=30)
+
 
 class PerplexityScore(NamedTuple):
     """What a reference model says of one text: its summed negative log-likelihood in nats, and its size."""
@@ -107,12 +114,18 @@ class Ledger:
 
         With `since` only over answers with that `created_at` or a later one: files of older ones are not read.
         """
-        rows = self._first_rows(COMPLETIONS, "request_key", request_keys, ("request_key",), {"created_at >= ?": since})
+        conditions = {"created_at >= ?": [since]} if since is not None else {}
+        rows = self._first_rows(COMPLETIONS, "request_key", request_keys, ("request_key",), conditions)
         return set() if rows is None else set(rows["request_key"].to_pylist())
 
     def fetch(self, request_keys: Sequence[str]) -> dict[str, Completion]:
-        """The answers to those of the keys that have one; memory grows with the answers."""
-        rows = self._first_rows(COMPLETIONS, "request_key", request_keys, _COMPLETION_COLUMNS)
+        """The answers to those of the keys that have one; memory grows with the answers.
+
+        One pass over the ledger's keys, and then over the answers that were bought at about the same times: what else
+        the ledger holds is not read. Ask for thousands at a time.
+        """
+        keys = set(request_keys)
+        rows = self._first_rows(COMPLETIONS, "request_key", keys, _COMPLETION_COLUMNS, self._bought_when(keys))
         if rows is None:
             return {}
         answers = zip(*(column.to_pylist() for column in rows.columns), strict=True)
@@ -133,7 +146,7 @@ class Ledger:
         """The scores that this reference model has given to those of the texts that it has seen."""
         columns = ("text_hash", *PerplexityScore._fields)
         rows = self._first_rows(
-            PERPLEXITIES, "text_hash", text_hashes, columns, {"reference_model = ?": reference_model}
+            PERPLEXITIES, "text_hash", text_hashes, columns, {"reference_model = ?": [reference_model]}
         )
         if rows is None:
             return {}
@@ -161,7 +174,7 @@ class Ledger:
         Every bought answer counts, also a second one to the same key: it was paid for.
         """
         if not self.lake.has_table(COMPLETIONS):
-            return USAGE_SCHEMA.empty_table()
+            return pa.Table.from_batches([], USAGE_SCHEMA)  # `empty_table` imports pandas: half a second
         statement = f"""
             SELECT strategy, model, count(*) AS requests, sum(prompt_tokens) AS prompt_tokens,
             sum(cached_prompt_tokens) AS cached_prompt_tokens, sum(completion_tokens) AS completion_tokens,
@@ -179,30 +192,53 @@ class Ledger:
             self.lake.compact(crowded)
         return bool(crowded)
 
+    def _bought_when(self, request_keys: Collection[str]) -> dict[str, Sequence[datetime]]:
+        """A condition for `_first_rows` that these keys' rows meet and few others; none where no key has a row.
+
+        Files and row groups tell the least and greatest `created_at` in them, so the others are not even opened.
+        """
+        if not request_keys or not self.lake.has_table(COMPLETIONS):
+            return {}
+        wanted = pa.table({"request_key": pa.array(request_keys, pa.string())})
+        statement = f"SELECT DISTINCT created_at FROM {COMPLETIONS} SEMI JOIN wanted USING (request_key) ORDER BY 1"  # noqa: S608
+        found = self.lake.query(statement, [], {"wanted": wanted})
+        ranges = _time_ranges(found["created_at"].to_pylist())
+        any_of = " OR ".join(["created_at BETWEEN ? AND ?"] * len(ranges)) or "false"
+        return {f"({any_of})": [moment for bounds in ranges for moment in bounds]}
+
     def _first_rows(
         self,
         table: str,
         key: str,
         keys: Iterable[str],
         columns: Sequence[str],
-        conditions: Mapping[str, object] | None = None,
+        conditions: Mapping[str, Sequence[object]] | None = None,
     ) -> pa.Table | None:
         """The earliest row of each key that is there; None where there is nothing to look up or no table.
 
-        `conditions` are SQL conditions with the value of each; one whose value is None does not apply.
+        `conditions` are SQL conditions with the values of each; all of them must hold.
         """
         wanted = pa.table({key: pa.array(set(keys), pa.string())})
         if not wanted.num_rows or not self.lake.has_table(table):
             return None
         # Looking for keys alone needs no order; it is a quarter of the time.
         order = f"ORDER BY {key}, created_at, {', '.join(columns)}" if len(columns) > 1 else ""
-        applied = {sql: value for sql, value in (conditions or {}).items() if value is not None}
-        condition = f"WHERE {' AND '.join(applied)}" if applied else ""
+        condition = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        values = list(chain.from_iterable((conditions or {}).values()))
         statement = f"""
             SELECT DISTINCT ON ({key}) {", ".join(columns)}
             FROM {table} SEMI JOIN wanted USING ({key}) {condition} {order}
         """  # noqa: S608
-        return self.lake.query(statement, list(applied.values()), {"wanted": wanted})
+        return self.lake.query(statement, values, {"wanted": wanted})
+
+
+def _time_ranges(moments: Sequence[datetime]) -> list[tuple[datetime, datetime]]:
+    """A few ranges that cover sorted moments, with the longest gaps between them left out."""
+    gaps = [(later - earlier, place) for place, (earlier, later) in enumerate(pairwise(moments))]
+    longest = nlargest(_MOST_TIME_RANGES - 1, (gap for gap in gaps if gap[0] > _WORTHWHILE_GAP))
+    ends = [*sorted(place for _, place in longest), len(moments) - 1] if moments else []
+    starts = [0, *(end + 1 for end in ends)]
+    return [(moments[start], moments[end]) for start, end in zip(starts, ends, strict=False)]
 
 
 def _completion_row(entry: LedgerEntry, created_at: datetime) -> dict[str, object]:

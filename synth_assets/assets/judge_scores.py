@@ -15,7 +15,8 @@ from resources.lake import Lake
 from resources.model_endpoint import ModelEndpoint
 from synth_assets.assets.keys import CURATOR_FILE, JUDGE, JUDGE_SCORES, MERGED, ONE_RUN
 from synth_assets.assets.merged import ORIGINAL
-from synth_assets.assets.partition_runs import PARTITION_COLUMN, Event, Item, materialize_partitions
+from synth_assets.assets.partition_rows import PARTITION_COLUMN, Item
+from synth_assets.assets.partition_runs import Event, materialize_partitions
 from synth_assets.assets.purchases import Purchases, stopped_with_the_step
 from synth_assets.assets.rephrased import UNKNOWN_MODEL
 from synth_assets.assets.table_metadata import definition_metadata

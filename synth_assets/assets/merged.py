@@ -12,7 +12,8 @@ import dagster as dg
 from resources.lake import Lake
 from resources.model_endpoint import ModelEndpoint
 from synth_assets.assets.keys import CURATED, CURATOR_FILE, MERGED, MULTISTRATEGY, ONE_RUN, table_key
-from synth_assets.assets.partition_runs import PARTITION_COLUMN, Event, Item, materialize_partitions
+from synth_assets.assets.partition_rows import PARTITION_COLUMN, Item
+from synth_assets.assets.partition_runs import Event, materialize_partitions
 from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions
 from synth_assets.core.code_fingerprint import code_fingerprint

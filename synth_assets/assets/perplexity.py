@@ -10,7 +10,8 @@ import dagster as dg
 
 from resources.lake import Lake
 from synth_assets.assets.keys import CURATOR_FILE, MERGED, ONE_RUN, PERPLEXITY, PERPLEXITY_REFERENCE
-from synth_assets.assets.partition_runs import PARTITION_COLUMN, Event, Item, materialize_partitions
+from synth_assets.assets.partition_rows import PARTITION_COLUMN, Item
+from synth_assets.assets.partition_runs import Event, materialize_partitions
 from synth_assets.assets.reference import ReferenceScorer
 from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions

@@ -16,7 +16,8 @@ from resources.ledger import Ledger
 from resources.model_endpoint import ModelEndpoint
 from synth_assets.assets.keys import CURATED, CURATOR_FILE, ONE_RUN, REPHRASER, table_key
 from synth_assets.assets.obstacles import obstacles
-from synth_assets.assets.partition_runs import PARTITION_COLUMN, Event, Item, materialize_partitions
+from synth_assets.assets.partition_rows import PARTITION_COLUMN, Item
+from synth_assets.assets.partition_runs import Event, materialize_partitions
 from synth_assets.assets.purchases import Purchases, stopped_with_the_step
 from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions, Versions, generation_of

@@ -13,7 +13,8 @@ from resources.errors import SynthError
 from resources.lake import Lake
 from resources.model_endpoint import ModelEndpoint
 from synth_assets.assets.keys import CURATED, CURATOR_FILE, CURATOR_FILES, ONE_RUN
-from synth_assets.assets.partition_runs import PARTITION_COLUMN, Event, Item, materialize_partitions
+from synth_assets.assets.partition_rows import PARTITION_COLUMN, Item
+from synth_assets.assets.partition_runs import Event, materialize_partitions
 from synth_assets.assets.single_runs import materialize_table
 from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions
@@ -52,7 +53,10 @@ def curated_documents(
     def stream(curator_file: str) -> Iterator[Item]:
         return read_seed(curator, lake, rephraser, curator_file)
 
-    yield from materialize_partitions(context, CURATED_DOCUMENTS, lake, roots, stream, has_drops=True)
+    # A file's duplicates are found in what the files before it have become.
+    yield from materialize_partitions(
+        context, CURATED_DOCUMENTS, lake, roots, stream, has_drops=True, is_read_by_others=True
+    )
 
 
 def read_seed(

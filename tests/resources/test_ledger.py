@@ -341,3 +341,26 @@ with LedgerWriter(ledger, batch_size=5, batch_seconds=3600) as writer:
     ledger.record([entry("afterwards")])
     assert ledger.known_keys(["afterwards"]) == {"afterwards"}
     ledger.lake.close()
+
+
+def test_a_look_up_opens_only_the_files_of_the_time_in_which_its_answers_were_bought(ledger: Ledger) -> None:
+    for key in ("long-ago", "then", "now"):
+        ledger.record([entry(key)])
+    files = ledger.lake.query("SELECT DISTINCT filename, request_key FROM ledger.completions")
+    by_key = dict(zip(files["request_key"].to_pylist(), files["filename"].to_pylist(), strict=True))
+    (sql, moments), *_ = ledger._bought_when({"then", "unknown"}).items()
+    with lake_cursor(ledger.lake._address, create=False) as cursor:
+        statement = f"EXPLAIN ANALYZE SELECT completion FROM {COMPLETIONS} WHERE {sql}"
+        plan = "".join(cursor.execute(statement, moments).fetchall()[0][1].split()).replace("│", "")
+    assert "TotalFilesRead:1" in plan
+    assert ledger.fetch(["then", "unknown"]) == {"then": answer("then")}
+    assert len(set(by_key.values())) == 3
+
+
+def test_answers_bought_at_many_far_apart_times_are_all_found(ledger: Ledger) -> None:
+    ledger.record([entry(f"key-{i}", f"text {i}") for i in range(40)])
+    with lake_cursor(ledger.lake._address, create=True) as cursor:
+        apart = "created_at + to_hours(CAST(substr(request_key, 5) AS BIGINT))"
+        cursor.execute(f"UPDATE {COMPLETIONS} SET created_at = {apart}")
+    asked = [f"key-{i}" for i in range(0, 40, 2)]
+    assert ledger.fetch([*asked, "unknown"]) == {key: answer(key, f"text {key[4:]}") for key in asked}
