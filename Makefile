@@ -8,7 +8,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 INSTALL_TORCH = -m pip install -q torch==2.13.0 $$(curl -fsIo /dev/null -m 5 $(TORCH_INDEX)/torch/ 2>/dev/null \
 	&& echo --extra-index-url $(TORCH_INDEX))
 
-.PHONY: setup setup-vllm demo test check bench ui clean
+.PHONY: setup setup-vllm demo test check bench bench-peers ui clean
 
 setup: .venv/.installed
 
@@ -54,8 +54,20 @@ check: setup
 bench: setup
 	@set -e; for program in benchmarks/*.py; do echo "bench: $$program"; $(BIN)/python $$program; done
 
+# Other clients, each in an environment of its own (1.7 GB on disk in all), pinned to the last package.
+PEERS := datatrove bespoke-curator distilabel
+
+.venv-peers/%/.installed: benchmarks/peers/requirements-%.txt
+	@echo "bench-peers: installing $* into .venv-peers/$*"
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install -q -r $<
+	@touch $@
+
+bench-peers: setup $(PEERS:%=.venv-peers/%/.installed)
+	@$(BIN)/python benchmarks/peers.py
+
 ui: setup
 	@$(BIN)/synth ui
 
 clean:
-	rm -rf .venv .venv-vllm build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-vllm .venv-peers build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

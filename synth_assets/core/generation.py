@@ -20,7 +20,7 @@ from synth_assets.core.request_planning import Drop, PlannedDocument, RequestPla
 from synth_assets.core.segmentation import Segment
 from synth_assets.core.strategy import AnswerContext, Strategy
 
-DOCUMENTS_PER_LOOKUP = 256
+DOCUMENTS_PER_LOOKUP = 1024
 """Documents whose answers are fetched from the ledger with one query; bounds memory at some megabytes."""
 
 
