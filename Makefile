@@ -51,8 +51,8 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-bench: setup
-	@set -e; for program in benchmarks/*.py; do echo "bench: $$program"; $(BIN)/python $$program; done
+bench: setup setup-vllm
+	@$(BIN)/python benchmarks/results.py
 
 # Other clients, each in an environment of its own (1.7 GB on disk in all), pinned to the last package.
 PEERS := datatrove bespoke-curator distilabel
@@ -64,7 +64,7 @@ PEERS := datatrove bespoke-curator distilabel
 	@touch $@
 
 bench-peers: setup $(PEERS:%=.venv-peers/%/.installed)
-	@$(BIN)/python benchmarks/peers.py
+	@$(BIN)/python benchmarks/results.py --peers
 
 ui: setup
 	@$(BIN)/synth ui

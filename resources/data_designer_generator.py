@@ -16,7 +16,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from resources.scratch import scratch_folder, temporary_folder
 
 _API_KEY_NAME = "SYNTH_GENERATOR_API_KEY"
 _JOIN_SECONDS = 30.0
+_OFFERED_TOGETHER = 32
 _import_lock = threading.Lock()
 
 
@@ -94,21 +95,20 @@ class DataDesignerGenerator:
             lanes.started.result()
             while True:
                 while not is_exhausted and pending < 3 * lane_count:
-                    request = next(stream, None)
-                    is_exhausted = request is None
-                    if request is not None:
-                        lanes.offer(request)
-                        pending += 1
+                    some = list(islice(stream, min(_OFFERED_TOGETHER, 3 * lane_count - pending)))
+                    is_exhausted = not some
+                    lanes.offer(some)
+                    pending += len(some)
                 if not pending:
                     break
-                result = lanes.results.get()
-                if isinstance(result, Stop):
+                answered = lanes.results.get()
+                if isinstance(answered, Stop):
                     lanes.cancel()
                     return
-                if isinstance(result, BaseException):
-                    raise result
-                pending -= 1
-                yield result
+                if isinstance(answered, BaseException):
+                    raise answered
+                pending -= len(answered)
+                yield from answered
             lanes.finish()
         except BaseException:
             lanes.cancel()
@@ -131,6 +131,7 @@ class DataDesignerGenerator:
         )
         if not lanes.started.done():
             lanes.started.set_exception(failure)
+        lanes.flush()
         # After the last answer nobody reads this.
         lanes.results.put(failure)
 

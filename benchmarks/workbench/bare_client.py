@@ -19,6 +19,7 @@ async def bare_client(
     requests: Sequence[CompletionRequest],
     in_flight: int,
     has_default_transport: bool = False,
+    model: str = "bench-model",
 ) -> float:
     """Seconds for all requests, over aiohttp, the fastest transport it has, or over its default one."""
     waiting = iter(requests)
@@ -33,7 +34,7 @@ async def bare_client(
             for request in waiting:
                 messages = [{"role": message.role, "content": message.content} for message in request.messages]
                 await client.chat.completions.create(
-                    model="bench-model",
+                    model=model,
                     messages=messages,  # pyright: ignore[reportArgumentType]
                     temperature=request.sampling.temperature,
                     top_p=request.sampling.top_p,

@@ -10,10 +10,13 @@ import asyncio
 import json
 import math
 import random
+import re
 import time
 
 import click
 from aiohttp import web
+
+_DOCUMENT = re.compile(rb"Weather record \d+")
 
 _FACTS = " ".join(f"Fact **{number}** is stated in plain words, and nothing is added." for number in range(6))
 ANSWER = "\n\n".join(f"## Part {part}\n\n{_FACTS}" for part in range(6))[:2048]
@@ -48,7 +51,9 @@ class ModelServer:
         self._step(1)
         latency = self._latency_seconds
         if self._sigma:
-            latency *= math.exp(random.Random(body).gauss(0.0, self._sigma))
+            # By the document, not by the bytes: clients that write their JSON differently meet the same latencies.
+            number = _DOCUMENT.search(body)
+            latency *= math.exp(random.Random(number[0] if number else body).gauss(0.0, self._sigma))
         await asyncio.sleep(latency)
         self._step(-1)
         return web.Response(body=_COMPLETION, content_type="application/json")

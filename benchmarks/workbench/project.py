@@ -15,7 +15,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 warnings.filterwarnings("ignore")
@@ -131,6 +131,7 @@ class Bench:
     address: str
     instance: dg.DagsterInstance
     max_parallel_requests: int = 64
+    settings: dict[str, str] = field(default_factory=dict)
 
     def project(self) -> Project:
         """A fresh project over the same home."""
@@ -141,13 +142,12 @@ class Bench:
                     "CURATOR_OUTPUT_DIR": str(self.corpus),
                     "VLLM_BASE_URL": f"{self.address}/v1",
                     "VLLM_MAX_PARALLEL_REQUESTS": str(self.max_parallel_requests),
+                    **self.settings,
                 }
             )
         )
 
-    def prepared(
-        self, only: Sequence[str], strategies: Sequence[str] = ()
-    ) -> tuple[Callable[[], RunSummary], Project]:
+    def prepared(self, only: Sequence[str], strategies: Sequence[str] = ()) -> tuple[Callable[[], RunSummary], Project]:
         """A run that brings the assets named (`schema.table`) up to date and nothing else; its definitions are made."""
         project = self.project()
         definitions = project_defs(project)

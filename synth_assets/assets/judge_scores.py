@@ -24,7 +24,7 @@ from synth_assets.assets.versions import RootVersions
 from synth_assets.core.buying_ahead import DocumentRequests
 from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.fingerprints import request_key
-from synth_assets.core.generation import Unanswered, Wait, fetch_answers, nothing_is_bought
+from synth_assets.core.generation import AnswerReader, Unanswered, Wait, nothing_is_bought
 from synth_assets.core.judge import (
     JUDGE_SAMPLING,
     JUDGE_SCHEMA,
@@ -45,7 +45,6 @@ JUDGE_NAME = "judge"
 EXPECTED_VERDICT_TOKENS = 180
 """Three reasonings of one or two sentences, and the JSON round them."""
 DEFAULT_CONTEXT_TOKENS = 8192
-DOCUMENTS_PER_LOOKUP = 128
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def judge_scores(
     ahead = purchases.judge_ahead
 
     def stream(curator_file: str) -> Iterator[Item]:
-        def wait(document_count: int | None, request_keys: Collection[str]) -> bool:
+        def wait(document_count: int | None, request_keys: Collection[str]) -> float | None:
             return ahead.wait(curator_file, document_count, request_keys)
 
         return tabulate_judgements(planner.judgements(curator_file), ledger, model, wait)
@@ -172,11 +171,10 @@ def tabulate_judgements(
     wait: Wait = nothing_is_bought,
 ) -> Iterator[Item]:
     """A row, a drop or an unanswered mark for each judgement, from the ledger alone; waits as `tabulate` does."""
-    document_count = 0
-    while chunk := list(islice(judgements, DOCUMENTS_PER_LOOKUP)):
-        document_count += len(chunk)
+    reader = AnswerReader(ledger, wait)
+    while chunk := list(islice(judgements, reader.chunk_size)):
         keys = [key for judgement in chunk for key in judgement.keys]
-        answers = fetch_answers(ledger, keys, wait, document_count)
+        answers = reader.fetch(len(chunk), keys)
         for judgement in chunk:
             yield _tabulated(judgement, answers, model)
 

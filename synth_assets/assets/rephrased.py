@@ -180,7 +180,7 @@ def build_rephrased_asset(strategy: Strategy, strategies: Sequence[Strategy]) ->
             return planner if other is strategy else request_planner(other, rephraser, ledger, roots)
 
         def stream(curator_file: str) -> Iterator[Item]:
-            def wait(document_count: int | None, request_keys: Collection[str]) -> bool:
+            def wait(document_count: int | None, request_keys: Collection[str]) -> float | None:
                 return ahead.wait((strategy.name, curator_file), document_count, request_keys)
 
             documents = candidates(lake, curator_file)

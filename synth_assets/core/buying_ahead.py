@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 
-from synth_assets.core.purchasing import Purchaser
+from synth_assets.core.purchasing import Purchaser, PurchaseStoppedError
 from synth_assets.core.request_planning import PlannedRequest
 
 DocumentRequests = Sequence[PlannedRequest]
@@ -33,6 +34,7 @@ class BuyingAhead:
         self._open: set[str] = set()
         self._thread: threading.Thread | None = None
         self._is_running = False
+        self._is_stopping = False
         self._error: BaseException | None = None
 
     def begin(self, parts: Mapping[Hashable, Iterable[DocumentRequests]]) -> None:
@@ -46,8 +48,10 @@ class BuyingAhead:
         self.finish()
         self._parts.update(news)
         self._documents.clear()
-        self._planned.clear()
+        # What was bought for before stays settled.
+        self._planned.difference_update(news)
         self._open.clear()
+        self._is_stopping = False
         self._is_running = True
         self._thread = threading.Thread(target=self._buy, args=(news,), name="buying-ahead", daemon=True)
         # A process that ends in the middle keeps what is answered.
@@ -58,11 +62,11 @@ class BuyingAhead:
         """True once a part was bought for, also where some of its requests failed."""
         return part in self._parts
 
-    def wait(self, part: Hashable, document_count: int | None, request_keys: Collection[str]) -> bool:
+    def wait(self, part: Hashable, document_count: int | None, request_keys: Collection[str]) -> float | None:
         """Wait until these requests, of the first `document_count` documents of the part, are answered or failed.
 
-        With None they are of any of its documents. False for a part that was never begun, at once. Raises what the
-        purchase ends with when it ends before.
+        With None they are of any of its documents. Returns the seconds that it took; None, at once, for a part that was
+        never begun. Raises what the purchase ends with when it ends before.
         """
 
         def is_settled() -> bool:
@@ -70,10 +74,14 @@ class BuyingAhead:
             return (is_planned or part in self._planned) and self._open.isdisjoint(request_keys)
 
         with self._state:
+            if part not in self._parts and self._error is None:
+                return None
+            started = time.monotonic()
+            is_waiting = not is_settled()
             self._state.wait_for(lambda: not self._is_running or is_settled())
             if self._error is not None and not is_settled():
                 raise self._error
-            return part in self._parts
+            return time.monotonic() - started if is_waiting else 0.0
 
     def check(self) -> None:
         """Raise what the purchase under way has ended with, if it has."""
@@ -90,6 +98,8 @@ class BuyingAhead:
     def stop(self) -> None:
         """End the purchase now: what is in flight is cut off, what is answered is kept."""
         if self._is_running:
+            # The purchaser hears of it only once it buys; before that, the stream that it pulls says so.
+            self._is_stopping = True
             self._purchaser.stop()
         self._join()
         self._error = None
@@ -114,6 +124,8 @@ class BuyingAhead:
             self._state.notify_all()
 
     def _requests(self, parts: Mapping[Hashable, Iterable[DocumentRequests]]) -> Iterator[PlannedRequest]:
+        if self._is_stopping:
+            raise PurchaseStoppedError()
         for part, documents in parts.items():
             for requests in documents:
                 with self._state:

@@ -21,17 +21,20 @@ from synth_assets.core.segmentation import Segment
 from synth_assets.core.strategy import AnswerContext, Strategy
 
 DOCUMENTS_PER_LOOKUP = 1024
-"""Documents whose answers are fetched from the ledger with one query; bounds memory at some megabytes."""
+"""Documents whose answers are fetched from the ledger with one query, which goes through all its keys; bounds memory at
+some megabytes."""
+
+DOCUMENTS_WHILE_BUYING = 128
+"""The same while answers are still coming: what is left to do after the last one takes a tenth of a second."""
 
 
-Wait = Callable[[int | None, Collection[str]], bool]
+Wait = Callable[[int | None, Collection[str]], float | None]
 """Returns when the requests with these keys are answered, or will not be: they are of the first so many documents, or,
-with None, of any. True where they were bought for (`synth_assets.core.buying_ahead`)."""
+with None, of any. Its value is the seconds that it had to wait, or None where they are not bought for."""
 
 
-def nothing_is_bought(_document_count: int | None, _request_keys: Collection[str]) -> bool:
+def nothing_is_bought(_document_count: int | None, _request_keys: Collection[str]) -> None:
     """A `Wait` for tables that are made of what the ledger has."""
-    return False
 
 
 @dataclass(frozen=True)
@@ -50,20 +53,30 @@ class RephrasedDocument:
     row: dict[str, Any]
 
 
-def fetch_answers(
-    ledger: CompletionLedger, request_keys: Sequence[str], wait: Wait, document_count: int
-) -> dict[str, Completion]:
-    """The answers to those of the requests that have one; all of them are of the first `document_count` documents."""
-    if not request_keys:
-        return {}
-    is_bought_for = wait(document_count, request_keys)
-    answers = ledger.fetch(request_keys)
-    missing = [key for key in request_keys if key not in answers]
-    if missing and is_bought_for:
-        # They have failed, or the documents came in another order than they were bought for.
-        wait(None, missing)
-        answers |= ledger.fetch(missing)
-    return answers
+class AnswerReader:
+    """Fetches the answers of one table's documents, chunk by chunk, after waiting for those that are still bought."""
+
+    def __init__(self, ledger: CompletionLedger, wait: Wait = nothing_is_bought) -> None:
+        self.chunk_size = DOCUMENTS_WHILE_BUYING
+        """How many documents are best taken next."""
+        self._ledger = ledger
+        self._wait = wait
+        self._document_count = 0
+
+    def fetch(self, document_count: int, request_keys: Sequence[str]) -> dict[str, Completion]:
+        """The answers to those of the requests of the next so many documents that have one."""
+        self._document_count += document_count
+        if not request_keys:
+            return {}
+        waited_seconds = self._wait(self._document_count, request_keys)
+        self.chunk_size = DOCUMENTS_WHILE_BUYING if waited_seconds else DOCUMENTS_PER_LOOKUP
+        answers = self._ledger.fetch(request_keys)
+        missing = [key for key in request_keys if key not in answers]
+        if missing and waited_seconds is not None:
+            # They have failed, or the documents came in another order than they were bought for.
+            self._wait(None, missing)
+            answers |= self._ledger.fetch(missing)
+        return answers
 
 
 def tabulate(
@@ -74,16 +87,12 @@ def tabulate(
     strategy_fingerprint: str,
     wait: Wait = nothing_is_bought,
 ) -> Iterator[RephrasedDocument | Drop | Unanswered]:
-    """Make exactly one row, drop or unanswered mark of each document, from the ledger alone: no call is made.
-
-    `wait` is called before the ledger is asked.
-    """
+    """Make exactly one row, drop or unanswered mark of each document, from the ledger alone: no call is made."""
     planned = planned_documents(documents, planner)
-    document_count = 0
-    while chunk := list(islice(planned, DOCUMENTS_PER_LOOKUP)):
-        document_count += len(chunk)
+    reader = AnswerReader(ledger, wait)
+    while chunk := list(islice(planned, reader.chunk_size)):
         keys = [asked.request.request_key for plan in chunk for asked in plan.requests]
-        answers = fetch_answers(ledger, keys, wait, document_count)
+        answers = reader.fetch(len(chunk), keys)
         finished = [_finish_document(plan, planner, answers, strategy_fingerprint) for plan in chunk]
         yield from _drop_short(finished, planner.strategy, tokenizer)
 

@@ -74,6 +74,9 @@ class Unshared:
 class PurchaseStoppedError(SynthError):
     """The purchase was ended by whoever watches over it."""
 
+    def __init__(self) -> None:
+        super().__init__("The purchase was stopped.", "What was answered is kept; `synth run` asks only for the rest.")
+
 
 class Purchaser:
     """Buys missing answers from one generator into one ledger; a request that failed is not sent again in this pass.
@@ -142,9 +145,7 @@ class Purchaser:
                 if not self._ask(missing, writer, current, tell) and not missing.is_finished:
                     self._stopping.wait(SECONDS_BETWEEN_LOOKS)
                 if self._stopping.is_set():
-                    raise PurchaseStoppedError(
-                        "The purchase was stopped.", "What was answered is kept; `synth run` asks only for the rest."
-                    )
+                    raise PurchaseStoppedError()
         self.report.add(current)
         return current
 
