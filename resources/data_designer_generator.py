@@ -104,6 +104,7 @@ class DataDesignerGenerator:
                 answered = lanes.results.get()
                 if isinstance(answered, Stop):
                     lanes.cancel()
+                    yield from _left_in(lanes)
                     return
                 if isinstance(answered, BaseException):
                     raise answered
@@ -139,11 +140,23 @@ class DataDesignerGenerator:
         dd, interface = _import_engine()
         aliases = [f"server_{place}" for place in range(len(circuits))]
         lane_count = self._parallel * len(circuits)
+        clients: dict[str, AiohttpClient] = {}
+        lanes_left = lane_count
 
         @dd.custom_column_generator(required_columns=["lane"], model_aliases=aliases)
         async def ended(row: dict[str, Any], generator_params: None, models: dict[str, Any]) -> dict[str, Any]:
+            nonlocal lanes_left
             place = int(row["lane"]) % len(circuits)
-            await lanes.run_lane(_prepared(models[aliases[place]]), circuits[place])
+            alias = aliases[place]
+            client = clients.get(alias) or clients.setdefault(alias, AiohttpClient())
+            try:
+                await lanes.run_lane(_prepared(models[alias], client), circuits[place])
+            finally:
+                lanes_left -= 1
+                if not lanes_left:
+                    # `create` leaves its clients open.
+                    for used in clients.values():
+                        await used.aclose()
             row["ended"] = True
             return row
 
@@ -230,12 +243,12 @@ def _no_tokenizer() -> Any:
     raise RuntimeError("Reasoning tokens are not estimated.")
 
 
-def _prepared(facade: Any) -> Any:
+def _prepared(facade: Any, client: AiohttpClient) -> Any:
     """The facade with another HTTP client below it, without the executor's retries and events; on its event loop.
 
     In 0.9.6 no setting reaches any of them. The three silent retries (after 2, 4 and 8 s) would multiply with the
     lane's and hide a dead server from the circuit for 14 s. Events of admission are made for each request also where
-    nobody listens: a quarter of what a call costs. The adapter closes the client at the end, as it would its own.
+    nobody listens: a quarter of what a call costs.
     """
     from data_designer.engine.models.clients.retry import RetryConfig
 
@@ -243,10 +256,17 @@ def _prepared(facade: Any) -> Any:
     executor._retry_config = RetryConfig(max_retries=0)
     admission = executor._request_admission
     admission._request_event_locked = admission._emit_events = _nothing
-    adapter = executor._inner
-    if not isinstance(adapter._aclient, AiohttpClient):
-        adapter._aclient = AiohttpClient()
+    executor._inner._aclient = client
     return facade
+
+
+def _left_in(lanes: Lanes) -> Iterator[Completion]:
+    """What was answered while the lanes were being cancelled."""
+    lanes.flush()
+    while not lanes.results.empty():
+        answered = lanes.results.get()
+        if isinstance(answered, list):
+            yield from answered
 
 
 def _nothing(*_arguments: object, **_options: object) -> None:

@@ -16,7 +16,7 @@ from resources.ledger import Ledger
 from resources.ledger_writer import LedgerWriter
 from resources.testing import FakeGenerator
 from synth_assets.core.missing_requests import FIRST_LOOKUP
-from synth_assets.core.purchasing import Purchaser
+from synth_assets.core.purchasing import Purchaser, PurchaseStoppedError
 from synth_assets.core.request_planning import PlannedRequest
 from synth_assets.core.strategy import Strategy
 from synth_assets.strategies import discover
@@ -48,6 +48,7 @@ class BatchWriter:
     def __init__(self, ledger: MemoryLedger, batch: int) -> None:
         self._ledger, self._batch = ledger, batch
         self._pending: list[LedgerEntry] = []
+        self.on_committed: Callable[[Sequence[str]], None] = lambda keys: None
 
     def add(self, entry: LedgerEntry) -> None:
         self._pending.append(entry)
@@ -270,3 +271,50 @@ def test_planned_requests_of_two_documents_with_the_same_key_are_one_call():
     buyer.buy([first, replace(second, document_id="another")])
     assert generator.request_count == 1
     assert len(ledger.entries) == 1
+
+
+def test_a_failure_is_in_the_report_while_the_purchase_goes_on():
+    seen: list[set[str]] = []
+
+    def answer(request: CompletionRequest) -> Completion | str:
+        seen.append(set(buyer.report.failures))
+        return failing_on("a")(request)
+
+    buyer, _ = purchaser(FakeGenerator(answer))
+    buyer.buy(wanted("ab"))
+    assert seen == [set(), {"a"}]
+
+
+def test_whoever_buys_is_told_each_key_once_it_is_answered_or_has_failed(tmp_path):
+    ledger = Ledger(Lake(f"sqlite:{tmp_path}/lake/catalog.sqlite", f"{tmp_path}/lake/data"))
+    told: list[str] = []
+
+    def told_of(keys: Iterable[str]) -> None:
+        new = [key for key in keys if key not in told]
+        assert set(new) - {"b"} <= ledger.known_keys(new), "told before it was committed"
+        told.extend(new)
+
+    Purchaser(FakeGenerator, ledger, lambda: LedgerWriter(ledger)).buy(wanted("a"))
+    buyer = Purchaser(lambda: FakeGenerator(failing_on("b")), ledger, lambda: LedgerWriter(ledger))
+    buyer.buy(wanted("abc"), told_of)
+    assert sorted(told) == ["a", "b", "c"]
+
+
+def test_a_stopped_purchase_keeps_what_was_answered_and_the_next_one_asks_for_the_rest(tmp_path):
+    ledger = Ledger(Lake(f"sqlite:{tmp_path}/lake/catalog.sqlite", f"{tmp_path}/lake/data"))
+
+    def answer(request: CompletionRequest) -> str:
+        if request.request_key == "c":
+            buyer.stop()
+        return "An answer."
+
+    stopped, later = FakeGenerator(answer), FakeGenerator()
+    # Nothing is committed before the end: neither so many answers come nor so much time passes.
+    buyer = Purchaser(lambda: stopped, ledger, lambda: LedgerWriter(ledger, batch_size=1000, batch_seconds=3600))
+    with pytest.raises(PurchaseStoppedError, match="`synth run` asks only for the rest"):
+        buyer.buy(wanted("abcdef"))
+    assert asked(stopped) == ["a", "b", "c"]
+    assert ledger.known_keys(list("abcdef")) == {"a", "b", "c"}
+
+    Purchaser(lambda: later, ledger, lambda: LedgerWriter(ledger)).buy(wanted("abcdef"))
+    assert asked(later) == ["d", "e", "f"]

@@ -6,8 +6,10 @@ import gzip
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 
 from resources.inference import ServedModel
 from resources.testing import Behaviour, Fault
+from synth_assets.assets.partition_rows import PARTITIONS_PER_TRANSACTION
 from synth_assets.core.strategy import AnswerContext
 from synth_assets.strategies import discover
 
@@ -273,3 +276,75 @@ def test_ctrl_c_within_a_dagster_step_ends_the_whole_run(workplace, make_article
     summary, project = workplace.run(strategies=["distill"])
     assert summary.failed == []
     assert project.purchases.rephrase.report.requests_sent == 0
+
+
+PATIENCE_SECONDS = 60
+"""For a run to get somewhere on a machine that does much else; in itself it takes a few seconds."""
+
+
+def wait_until(holds: Callable[[], bool]) -> bool:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not (is_so := holds()) and time.monotonic() < end:
+        time.sleep(0.05)
+    return is_so
+
+
+def rows_of(workplace: Any, table: str) -> int:
+    return workplace.rows(f"SELECT count(*) n FROM {table}")[0]["n"] if workplace.lake.has_table(table) else 0
+
+
+def test_tables_are_made_of_what_has_come_while_answers_for_later_files_are_held_back(workplace, make_article):
+    held = PARTITIONS_PER_TRANSACTION + 1
+    for number in range(1, held + 1):
+        workplace.write(f"{number:02}.jsonl", [make_article(number)])
+    server = workplace.server
+    server.behaviour = Behaviour(faults=(Fault("hang", containing=f"Station {held} "),))
+
+    def watch() -> tuple[bool, int]:
+        is_made = wait_until(lambda: rows_of(workplace, "rephrased.distill") == held - 1)
+        in_flight = server.in_flight
+        server.behaviour = Behaviour()
+        # What hangs is cut off, and asked for again.
+        server.die(0.1)
+        return is_made, in_flight
+
+    with ThreadPoolExecutor(1) as pool:
+        watched = pool.submit(watch)
+        summary, _ = workplace.run(strategies=["distill"])
+    assert watched.result() == (True, 1)
+    assert summary.failed == []
+    assert rows_of(workplace, "rephrased.distill") == held
+
+
+def test_ctrl_c_while_several_strategies_are_bought_leaves_no_thread_and_keeps_every_answer(workplace, make_article):
+    workplace.environment["JUDGE_SHARE"] = "0"
+    workplace.write("a.jsonl", [make_article(number) for number in range(4)])
+    server = workplace.server
+    server.behaviour = Behaviour(faults=(Fault("hang", containing="Station 3 "),))
+
+    def interrupt() -> bool:
+        is_reached = wait_until(lambda: server.in_flight == 2 and rows_of(workplace, "ledger.completions") == 6)
+        os.kill(os.getpid(), signal.SIGINT)
+        return is_reached
+
+    with ThreadPoolExecutor(1) as pool:
+        interrupted = pool.submit(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            workplace.run(strategies=["distill", "wiki_rephrase"])
+    assert interrupted.result()
+    left = {thread.name for thread in threading.enumerate()}
+    assert left.isdisjoint({"buying-ahead", "ledger-writer", "data-designer"}), left
+
+    server.behaviour = Behaviour()
+    summary, project = workplace.run(strategies=["distill", "wiki_rephrase"])
+    assert summary.failed == []
+    assert project.purchases.rephrase.report.requests_sent == 2
+
+
+def test_an_article_in_two_files_of_one_run_is_found_to_be_one(workplace, make_article):
+    workplace.write("a.jsonl", [make_article(1)])
+    workplace.write("b.jsonl", [make_article(1), make_article(2)])
+    _, project = workplace.run(strategies=["distill"])
+    duplicates = workplace.rows("SELECT curator_file f FROM seed.curated_documents WHERE is_duplicate")
+    assert [row["f"] for row in duplicates] == ["b.jsonl"]
+    assert project.purchases.rephrase.report.requests_sent == 2

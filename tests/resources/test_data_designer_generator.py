@@ -345,6 +345,30 @@ def test_ending_early_cuts_off_what_flies_and_leaves_nothing(server, end):
     assert not list(own_folder.glob("lanes-*"))
 
 
+def test_stopping_from_another_thread_yields_what_is_answered_and_cuts_off_the_rest(server):
+    server.behaviour = Behaviour(faults=(Fault("hang", containing="stuck"),))
+    asker = generator(server, parallel=4, retry=RetryPolicy())
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(lambda: list(asker.generate([request("quick"), *requests(20, text="stuck")])))
+        # A lane asks for its second request once its first is answered: by then all four hang.
+        assert wait_until(lambda: server.in_flight == 4, 60.0)
+        asker.stop()
+        completions = asked.result(60.0)
+
+    assert [completion.request_key for completion in completions] == ["quick"]
+    assert wait_until(lambda: server.in_flight == 0)
+    assert server.request_count == 5
+    assert not engine_threads()
+    server.behaviour = Behaviour()
+    assert len(list(asker.generate(requests(3)))) == 3
+
+
+def test_stopping_where_nothing_is_asked_is_no_error(server):
+    asker = generator(server)
+    asker.stop()
+    assert len(list(asker.generate(requests(1)))) == 1
+
+
 def test_ending_early_ends_the_wait_for_a_dead_server(server):
     server.die()
     patient = RetryPolicy(give_up_after_seconds=600.0, first_wait_seconds=30.0, longest_wait_seconds=60.0)
