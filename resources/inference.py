@@ -150,7 +150,11 @@ class CompletionWriter(Protocol):
     """Told the request keys of each batch as soon as it is committed, on whichever thread committed it."""
 
     def add(self, entry: LedgerEntry) -> None:
-        """Take one answer; it is committed within a few seconds. Raises what an earlier commit failed with."""
+        """Take one answer; it is committed within a few seconds.
+
+        Waits while as many answers wait as the writer may lose to `kill -9`. Raises what an earlier commit failed with;
+        the answer is kept on exit all the same, also when Ctrl-C ends the wait.
+        """
         ...
 
     def pending_keys(self) -> set[str]:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from resources.errors import LakeError
 from resources.lake_address import LakeAddress, write_lock
-from resources.lake_connection import NoLakeError, disconnect, lake_cursor, upgrade_lake
+from resources.lake_connection import NoLakeError, bare_cursor, disconnect, lake_cursor, upgrade_lake
 from resources.lake_errors import explained, retrying
 from resources.lake_query import query_read_only
 from resources.lake_write import (
@@ -35,9 +35,10 @@ from resources.lake_write import (
 
 __all__ = ["Lake", "NoLakeError", "Replacement", "Rows", "Where"]
 
-# A file below one of these sizes is merged with others below it, a larger one is left alone: merging
-# everything below DuckLake's target of 512 MB would write each answer dozens of times.
-_MERGE_BELOW_BYTES = (8 * 2**20, 128 * 2**20)
+# From how many bytes and below how many a file is merged with its like, once so many of them are there: a row is
+# rewritten a few times in its life, and a merge, which holds up every commit, is short: 0.07 s for 64 files of 68 KB,
+# 0.14 s for 8 of 4 MB (0.27 s for 16). Larger files are left alone.
+_MERGE_TIERS = ((0, 2**20, 16), (2**20, 8 * 2**20, 8))
 
 _BATCH_ROWS = 4096
 
@@ -149,6 +150,14 @@ class Lake:
                 cursor.register(name, rows)
             return cursor.execute(sql, list(parameters)).to_arrow_table()
 
+    def stream(self, sql: str, parameters: Sequence[Any], schema: pa.Schema) -> pa.RecordBatchReader:
+        """As `query`, as a stream of one snapshot in the schema's types; nothing of it is held but what is sorted or
+        joined.
+        """
+        batches = self._batches(sql, parameters, schema)
+        next(batches)
+        return pa.RecordBatchReader.from_batches(schema, batches)
+
     def query_read_only(self, sql: str) -> pa.Table:
         """Rows of one reading statement of a user; LakeError for mistakes and for any other statement."""
         return query_read_only(self._address, sql)
@@ -160,32 +169,43 @@ class Lake:
         except NoLakeError:
             return None
 
-    def small_file_count(self, table: str) -> int:
-        """How many of the table's files are worth merging; asks the catalogue alone (milliseconds)."""
+    def merge_small_files(self, table: str) -> bool:
+        """Merges files of like size where many are there; True if it did. Takes milliseconds where there are few."""
         schema, name = split(table)
         if not self.has_table(table):
-            return 0
-        files = "ducklake_list_files('lake', ?, schema => ?)"
-        statement = f"SELECT count(*) AS n FROM {files} WHERE data_file_size_bytes < ?"  # noqa: S608
-        return self.query(statement, [name, schema, _MERGE_BELOW_BYTES[0]])["n"][0].as_py()
+            return False
+        with explained(self._address.local_folders):
+            crowded = self._crowded_tiers(schema, name)
+            for least, below in crowded:
+                sizes = "min_file_size => ?, max_file_size => ?"
+                merge = f"CALL ducklake_merge_adjacent_files('lake', ?, schema => ?, {sizes})"
+                self._maintain(merge, [name, schema, least, below])
+        return bool(crowded)
 
-    def compact(self, tables: Sequence[str], keep_days: float = 7.0) -> None:
-        """Merges small files, forgets snapshots older than `keep_days`, removes files that nothing uses.
+    def _crowded_tiers(self, schema: str, name: str) -> list[tuple[int, int]]:
+        files = self.query(
+            "SELECT data_file_size_bytes AS n FROM ducklake_list_files('lake', ?, schema => ?)", [name, schema]
+        )
+        sizes = files["n"].to_pylist()
+        return [
+            (least, below)
+            for least, below, enough in _MERGE_TIERS
+            if sum(least <= size < below for size in sizes) >= enough
+        ]
+
+    def clean_up(self, keep_days: float = 7.0) -> None:
+        """Forgets snapshots older than `keep_days` and removes files that nothing uses; nothing happens without a lake.
 
         A file stays for a day after the last table let go of it, for the sake of readers under way; so does
-        what a killed writer left behind, for the sake of writers.
+        what a killed writer left behind, for the sake of writers. Lists every file of the data folder.
         """
+        if self.snapshot_id() is None:
+            return
         with explained(self._address.local_folders):
-            for table in filter(self.has_table, tables):
-                schema, name = split(table)
-                for size in _MERGE_BELOW_BYTES:
-                    merge = "CALL ducklake_merge_adjacent_files('lake', ?, schema => ?, max_file_size => ?)"
-                    self._maintain(merge, [name, schema, size])
-            if self.snapshot_id() is not None:
-                expire = "CALL ducklake_expire_snapshots('lake', older_than => now() - to_seconds(?))"
-                self._maintain(expire, [keep_days * 86_400])
-                self._maintain("CALL ducklake_cleanup_old_files('lake', older_than => now() - INTERVAL 1 DAY)")
-                self._remove_orphans()
+            expire = "CALL ducklake_expire_snapshots('lake', older_than => now() - to_seconds(?))"
+            self._maintain(expire, [keep_days * 86_400])
+            self._maintain("CALL ducklake_cleanup_old_files('lake', older_than => now() - INTERVAL 1 DAY)")
+            self._remove_orphans()
 
     def _remove_orphans(self) -> None:
         orphans = "ducklake_delete_orphaned_files('lake', dry_run => {}, older_than => now() - INTERVAL 1 DAY)"
@@ -201,9 +221,10 @@ class Lake:
 
     def _transaction(self, work: Callable[[duckdb.DuckDBPyConnection], list[int]]) -> list[int]:
         for attempt in retrying():
-            with attempt, lake_cursor(self._address, create=True) as cursor, write_lock(self._address):
+            with attempt, bare_cursor(self._address, create=True) as cursor, write_lock(self._address):
                 cursor.begin()
                 try:
+                    cursor.execute("USE lake")
                     row_counts = work(cursor)
                     cursor.commit()
                     return row_counts

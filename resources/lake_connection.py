@@ -176,10 +176,20 @@ def lake_cursor(address: LakeAddress, *, create: bool) -> Iterator[duckdb.DuckDB
     not survive a fork. Raises NoLakeError where there is no lake and `create` is False; nothing is written
     then.
     """
+    with bare_cursor(address, create=create) as cursor:
+        cursor.execute("USE lake")
+        yield cursor
+
+
+@contextlib.contextmanager
+def bare_cursor(address: LakeAddress, *, create: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    """As `lake_cursor`, but `USE lake` is left to the caller.
+
+    It reads the catalogue (3 ms); inside the caller's own transaction that reading is done once, not twice.
+    """
     with _registry_lock:
         cursor = _attached(address, create=create, is_writer=create).connection.cursor()
     try:
-        cursor.execute("USE lake")
         yield cursor
     except (duckdb.FatalException, duckdb.InternalException):
         # The instance refuses all further work; the next call gets a fresh one.

@@ -182,8 +182,20 @@ def _arrow_types(cursor: duckdb.DuckDBPyConnection, schema: pa.Schema) -> dict[s
     )
     types: dict[str, str | None] = dict.fromkeys(schema.names)
     if typed.names:
-        cursor.register("incoming_schema", typed.empty_table())
-        types |= {row[0]: row[1] for row in cursor.execute("DESCRIBE FROM incoming_schema").fetchall()}
+        types |= _described(cursor, typed)
+    return types
+
+
+# What DuckDB makes of a schema: 1 ms to ask, at each commit of answers, and always the same.
+_described_schemas: dict[pa.Schema, dict[str, str]] = {}
+
+
+def _described(cursor: duckdb.DuckDBPyConnection, schema: pa.Schema) -> dict[str, str]:
+    types = _described_schemas.get(schema)
+    if types is None:
+        cursor.register("incoming_schema", pa.Table.from_batches([], schema))
+        types = {row[0]: row[1] for row in cursor.execute("DESCRIBE FROM incoming_schema").fetchall()}
+        _described_schemas[schema] = types
     return types
 
 

@@ -20,18 +20,23 @@ class _Recorder(Protocol):
 
     def compact_if_needed(self) -> bool: ...
 
+    def clean_up(self) -> None: ...
 
-# A commit adds a file; looking after them this often keeps the ledger under about 130 small ones.
+
+# A commit adds a file; looking after them this often keeps a writer's small ones under 80.
 _COMPACT_EVERY_COMMITS = 64
+# It lists every file of the lake, and removes only what has been unused for a day.
+_CLEAN_UP_EVERY_SECONDS = 3600.0
 
 
 class LedgerWriter:
-    """Context manager: `add` answers as they come; a thread commits them, so no producer waits for a commit.
+    """Context manager: `add` answers as they come; a thread commits them, and a producer waits for slow commits only.
 
     A batch is committed when `batch_size` entries wait or `batch_seconds` have passed since the first of
-    them came, and on leaving, whatever the reason. After `kill -9` at most one batch and the entries that
-    came during its commit are lost. An error of a commit is raised to the producer by the next `add` or
-    `flush`, and by leaving the context if the entries cannot be committed then either.
+    them came, and on leaving, whatever the reason. While one batch is committed another one may gather; a producer
+    that is faster waits in `add`. So `kill -9` loses at most two batches of `batch_size`. An error of a commit is
+    raised to the producer by the `add` or `flush` that waits or comes next, and by leaving the context if the entries
+    cannot be committed then either.
     """
 
     def __init__(self, ledger: _Recorder, batch_size: int = 64, batch_seconds: float = 2.0) -> None:
@@ -48,6 +53,8 @@ class LedgerWriter:
         self._is_closing = False
         self._error: BaseException | None = None
         self._commits = 0
+        self._has_merged = False
+        self._clean_up_at = time.monotonic() + _CLEAN_UP_EVERY_SECONDS
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
 
     def __enter__(self) -> Self:
@@ -55,12 +62,19 @@ class LedgerWriter:
         return self
 
     def add(self, entry: LedgerEntry) -> None:
-        """Hand over one answer; returns at once. Raises what a commit raised, ValueError for a failed request."""
+        """Hand over one answer; waits while a whole batch is waiting already.
+
+        Raises what a commit raised, ValueError for a failed request; only after ValueError is the answer not ours.
+        """
         if entry.completion.error_kind is not None:
             raise ValueError(f"A failed request is no answer to keep: {entry.completion.request_key}.")
         with self._state:
-            # Also where commits fail: leaving the context tries once more to keep it, and counts what it could not.
-            self._waiting.append(entry)
+            try:
+                self._state.wait_for(lambda: self._error or len(self._waiting) < self._batch_size)
+            finally:
+                # Also where commits fail or Ctrl-C ends the wait: leaving the context tries once more to keep it, and
+                # counts what it could not.
+                self._waiting.append(entry)
             self._raise_error()
             if len(self._waiting) == 1:
                 self._commit_at = time.monotonic() + self._batch_seconds
@@ -113,8 +127,9 @@ class LedgerWriter:
                 while not self._is_due():
                     self._state.wait(self._commit_at - time.monotonic())
                 if not self._waiting:
-                    return
+                    break
                 self._committing, self._waiting = self._waiting, []
+                self._state.notify_all()
             try:
                 self._record(self._committing)
             except BaseException as error:
@@ -127,7 +142,9 @@ class LedgerWriter:
                 self._state.notify_all()
             self._commits += 1
             if self._commits % _COMPACT_EVERY_COMMITS == 0:
-                self._compact()
+                self._look_after_files()
+        if self._commits:
+            self._look_after_files(is_last=True)
 
     def _record(self, entries: Sequence[LedgerEntry]) -> None:
         self._ledger.record(entries)
@@ -137,9 +154,13 @@ class LedgerWriter:
         is_asked = self._is_closing or self._is_flushing
         return is_asked or len(self._waiting) >= self._batch_size or time.monotonic() >= self._commit_at
 
-    def _compact(self) -> None:
+    def _look_after_files(self, is_last: bool = False) -> None:
         try:
-            self._ledger.compact_if_needed()
+            self._has_merged |= self._ledger.compact_if_needed()
+            if self._has_merged and (is_last or time.monotonic() >= self._clean_up_at):
+                self._ledger.clean_up()
+                self._has_merged = False
+                self._clean_up_at = time.monotonic() + _CLEAN_UP_EVERY_SECONDS
         except LakeError:
-            # Merging files only saves time, and the next 64 commits try again.
+            # This only saves time and space, and 64 commits later it is tried again.
             return

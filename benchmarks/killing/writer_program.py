@@ -36,7 +36,9 @@ def write(lake: Lake, seed: int, generation: int) -> None:
         ledger.record([_answer(generation, number) for number in range(ANSWERS)])
         print(f"answers {generation}", flush=True)
         if generation % COMPACT_EVERY == 0:
-            lake.compact([COMPLETIONS, "test.rows"], keep_days=0.0)
+            for table in (COMPLETIONS, "test.rows"):
+                lake.merge_small_files(table)
+            lake.clean_up(keep_days=0.0)
 
 
 def _replacement(table: str, partition: str, generation: int, row_count: int) -> Replacement:

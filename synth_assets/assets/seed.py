@@ -22,6 +22,7 @@ from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.documents import CuratorDocument, read_curator_file
 from synth_assets.core.profile import CorpusProfile, ProfileAccumulator
 from synth_assets.core.request_planning import Drop
+from synth_assets.core.seen_documents import SeenDocuments
 from synth_assets.core.suitability import judge_suitability
 from synth_assets.core.tables import CURATED_DOCUMENTS, PROFILE
 from synth_assets.curator_folder import CuratorFolder
@@ -69,20 +70,19 @@ def read_seed(
     file = curator.file(curator_file)
     before = curator.version(curator_file, file)
     tokenizer = rephraser.tokenizer()
-    seen: set[bytes] = set()
+    seen = SeenDocuments()
     for chunk in _chunks(read_curator_file(file.source, curator_file)):
         documents = [item for item in chunk if isinstance(item, CuratorDocument)]
         ids = [document.document_id for document in documents]
         elsewhere = {} if is_alone else owned_elsewhere(lake, curator_file, ids)
+        repeated = iter(seen.add([bytes.fromhex(document_id) for document_id in ids]))
         counts = iter(tokenizer.count_tokens([document.text for document in documents]) if documents else [])
         for item in chunk:
             if not isinstance(item, CuratorDocument):
                 yield Drop(None, curator_file, item.row_number, None, "reading", item.reason, item.detail)
                 continue
-            digest = bytes.fromhex(item.document_id)
-            is_duplicate = digest in seen or item.document_id in elsewhere
-            seen.add(digest)
-            row = _row(item, next(counts), is_duplicate)
+            is_repeated = next(repeated)
+            row = _row(item, next(counts), is_repeated or item.document_id in elsewhere)
             yield row
             if drop := _seed_drop(row, elsewhere.get(item.document_id)):
                 yield drop
@@ -96,8 +96,9 @@ def owned_elsewhere(lake: Lake, curator_file: str, document_ids: list[str]) -> d
         return {}
     found = lake.query(
         f"SELECT document_id, min(curator_file) AS owner FROM {CURATED_DOCUMENTS.name} "  # noqa: S608
-        "WHERE NOT is_duplicate AND curator_file <> ? AND document_id IN (SELECT unnest(?)) GROUP BY 1",
-        [curator_file, document_ids],
+        "SEMI JOIN wanted USING (document_id) WHERE NOT is_duplicate AND curator_file <> ? GROUP BY 1",
+        [curator_file],
+        {"wanted": pa.table({"document_id": pa.array(document_ids, pa.string())})},
     )
     return dict(zip(found["document_id"].to_pylist(), found["owner"].to_pylist(), strict=True))
 

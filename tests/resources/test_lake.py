@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 import shutil
 import subprocess
 import sys
@@ -387,15 +388,50 @@ def test_threads_of_one_process_write_at_once(lake: Lake) -> None:
     assert texts(lake) == [f"file{i} 4" for i in range(4)]
 
 
-def test_compaction_merges_small_files_and_keeps_every_row(lake: Lake) -> None:
-    for i in range(12):
+def file_sizes(lake: Lake) -> list[int]:
+    files = lake.query(
+        "SELECT data_file_size_bytes AS n FROM ducklake_list_files('lake', 'distill', schema => 'rephrased')"
+    )
+    return files["n"].to_pylist()
+
+
+def test_many_small_files_are_merged_and_every_row_is_kept(lake: Lake) -> None:
+    for i in range(15):
         lake.append(TABLE, rows(f"file{i}", f"text {i}"))
+    assert not lake.merge_small_files(TABLE)
+    assert len(file_sizes(lake)) == 15
+    lake.append(TABLE, rows("file15", "text 15"))
     reader = lake.scan(TABLE)
-    assert lake.small_file_count(TABLE) == 12
-    lake.compact([TABLE, "rephrased.missing"])
-    assert lake.small_file_count(TABLE) == 1
-    assert texts(lake) == sorted(f"text {i}" for i in range(12))
-    assert reader.read_all().num_rows == 12
+    assert lake.merge_small_files(TABLE)
+    assert len(file_sizes(lake)) == 1
+    assert texts(lake) == sorted(f"text {i}" for i in range(16))
+    assert reader.read_all().num_rows == 16
+    assert not lake.merge_small_files("rephrased.missing")
+
+
+def test_a_file_that_has_grown_by_merging_is_left_alone_until_there_are_many_like_it(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lake_module, "_MERGE_TIERS", ((0, 1500, 16), (1500, 8000, 16)))
+
+    def files() -> set[str]:
+        return set(lake.query(f"SELECT DISTINCT filename AS name FROM {TABLE}")["name"].to_pylist())
+
+    grown: set[str] = set()
+    for round in range(15):
+        for i in range(16):
+            lake.append(TABLE, rows("a", random.Random(f"{round} {i}").randbytes(100).hex()))
+        assert lake.merge_small_files(TABLE)
+        assert grown < files(), "what was merged before is rewritten with what is new"
+        grown = files()
+    assert len(grown) == 15
+    for i in range(16):
+        lake.append(TABLE, rows("a", random.Random(i).randbytes(100).hex()))
+    assert lake.merge_small_files(TABLE)
+    assert len(file_sizes(lake)) == 16
+    assert lake.merge_small_files(TABLE)
+    assert len(file_sizes(lake)) == 1
+    assert len(set(texts(lake))) == 16 * 16
 
 
 def test_what_a_killed_writer_left_is_removed_after_a_day_unless_it_may_be_anothers(
@@ -409,17 +445,17 @@ def test_what_a_killed_writer_left_is_removed_after_a_day_unless_it_may_be_anoth
         shutil.copy(mine, file)
     for file in (left, foreign, mine):
         os.utime(file, (time.time() - 90_000,) * 2)
-    own_lake.compact([TABLE])
+    own_lake.clean_up()
     assert left.exists()
     foreign.unlink()
-    own_lake.compact([TABLE])
+    own_lake.clean_up()
     assert sorted(files.iterdir()) == sorted([mine, fresh])
 
 
 def test_old_snapshots_expire_and_the_last_one_stays(own_lake: Lake) -> None:
     for i in range(3):
         replace(own_lake, "a", f"version {i}")
-    own_lake.compact([TABLE], keep_days=0)
+    own_lake.clean_up(keep_days=0)
     assert own_lake.query("SELECT count(*) AS n FROM lake.snapshots()")["n"][0].as_py() == 1
     assert texts(own_lake) == ["version 2"]
 

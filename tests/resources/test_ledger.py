@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import _thread
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from resources.errors import LakeError
 from resources.inference import Completion, LedgerEntry, ServedModel
 from resources.lake import Lake
 from resources.lake_connection import lake_cursor
-from resources.ledger import COMPLETIONS, COMPLETIONS_SCHEMA, PERPLEXITIES, Ledger, PerplexityScore
+from resources.ledger import COMPLETIONS, COMPLETIONS_SCHEMA, Ledger, PerplexityScore
 from resources.ledger_writer import LedgerWriter
 
 ROOT = Path(ledger_module.__file__).parents[1]
@@ -176,17 +177,18 @@ def test_scores_are_kept_by_text_and_reference_model(ledger: Ledger) -> None:
 def test_many_small_commits_are_merged_and_stay_readable(ledger: Ledger) -> None:
     score = PerplexityScore(1.0, 1, 1)
     ledger.record_perplexities("gpt2", {"text": score})
-    for i in range(64):
+    for i in range(15):
         ledger.record([entry(f"key-{i}", f"text {i}")])
     assert not ledger.compact_if_needed()
-    ledger.record([entry("key-64", "text 64")])
+    ledger.record([entry("key-15", "text 15")])
     assert ledger.compact_if_needed()
-    assert ledger.lake.small_file_count(COMPLETIONS) == 1
-    keys = [f"key-{i}" for i in range(65)]
+    assert not ledger.compact_if_needed()
+    assert ledger.lake.query(f"SELECT count(DISTINCT filename) AS n FROM {COMPLETIONS}")["n"][0].as_py() == 1
+    keys = [f"key-{i}" for i in range(16)]
     assert {key: found.text for key, found in ledger.fetch(keys).items()} == {
-        f"key-{i}": f"text {i}" for i in range(65)
+        f"key-{i}": f"text {i}" for i in range(16)
     }
-    assert ledger.lake.has_table(PERPLEXITIES)
+    assert ledger.known_perplexities("gpt2", ["text"]) == {"text": score}
 
 
 def test_a_full_batch_is_committed_while_the_producer_goes_on(ledger: Ledger) -> None:
@@ -246,14 +248,78 @@ def unreliable(ledger: Ledger) -> UnreliableLedger:
     return unreliable
 
 
-def test_a_producer_is_not_held_up_by_a_commit(unreliable: UnreliableLedger) -> None:
+def added_on_a_thread(writer: LedgerWriter, *keys: str) -> tuple[threading.Thread, list[str], list[BaseException]]:
+    """A producer, which of its answers it has got rid of so far, and what it was told instead."""
+    added: list[str] = []
+    errors: list[BaseException] = []
+
+    def produce() -> None:
+        try:
+            for key in keys:
+                writer.add(entry(key))
+                added.append(key)
+        except LakeError as error:
+            errors.append(error)
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    return producer, added, errors
+
+
+def is_waiting(thread: threading.Thread) -> bool:
+    """True once the thread waits in `LedgerWriter.add`."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    names = set()
+    while frame is not None:
+        names.add(frame.f_code.co_name)
+        frame = frame.f_back
+    return {"add", "wait_for", "wait"} <= names
+
+
+def test_a_producer_gathers_one_batch_during_a_commit_and_waits_with_the_next(unreliable: UnreliableLedger) -> None:
     unreliable.may_commit.clear()
+    keys = [f"key-{i}" for i in range(10)]
     with LedgerWriter(unreliable, batch_size=2) as writer:
-        for i in range(10):
-            writer.add(entry(f"key-{i}"))
-        assert writer.pending_keys() == {f"key-{i}" for i in range(10)}
+        producer, added, _ = added_on_a_thread(writer, *keys)
+        wait_until(lambda: is_waiting(producer) and len(added) == 4)
+        assert writer.pending_keys() == set(keys[:4])
         unreliable.may_commit.set()
-    assert len(unreliable.known_keys([f"key-{i}" for i in range(10)])) == 10
+        producer.join()
+        assert added == keys
+    assert unreliable.known_keys(keys) == set(keys)
+
+
+def test_a_failed_commit_wakes_the_producer_that_waits_and_nothing_is_lost(unreliable: UnreliableLedger) -> None:
+    unreliable.may_commit.clear()
+    unreliable.failures.append(LakeError("The disk is full."))
+    keys = [f"key-{i}" for i in range(5)]
+    with LedgerWriter(unreliable, batch_size=2) as writer:
+        producer, added, errors = added_on_a_thread(writer, *keys)
+        wait_until(lambda: is_waiting(producer) and len(added) == 4)
+        unreliable.may_commit.set()
+        producer.join()
+        assert [str(error) for error in errors] == ["The disk is full."]
+    assert unreliable.known_keys(keys) == set(keys), "the answer of the interrupted `add` was paid for as well"
+
+
+def test_ctrl_c_in_a_waiting_producer_loses_nothing(unreliable: UnreliableLedger) -> None:
+    unreliable.may_commit.clear()
+    keys = [f"key-{i}" for i in range(5)]
+    main_thread = threading.current_thread()
+
+    def interrupt() -> None:
+        wait_until(lambda: is_waiting(main_thread))
+        _thread.interrupt_main()
+        # Time for the interrupt to arrive is not needed: it is pending, and the wait that follows takes it.
+        unreliable.may_commit.set()
+
+    interrupting = threading.Thread(target=interrupt)
+    with pytest.raises(KeyboardInterrupt), LedgerWriter(unreliable, batch_size=2) as writer:  # noqa: PT012
+        interrupting.start()
+        for key in keys:
+            writer.add(entry(key))
+        interrupting.join()
+    assert unreliable.known_keys(keys) == set(keys)
 
 
 def test_a_failed_commit_reaches_the_producer_and_its_answers_are_tried_once_more(
