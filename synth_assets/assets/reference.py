@@ -28,6 +28,8 @@ class ReferenceScorer:
         self._ledger = ledger
         self.on_scored: Callable[[int], None] = lambda count: None
         """Told how many texts more have a score."""
+        self.computed_count = 0
+        """Texts that the model itself scored; the others were known."""
 
     @cached_property
     def model(self) -> ReferenceModel:
@@ -71,5 +73,6 @@ class ReferenceScorer:
 
     def _counted(self, scores: Iterator[TextScore]) -> Iterator[TextScore]:
         for score in scores:
+            self.computed_count += 1
             self.on_scored(1)
             yield score

@@ -196,36 +196,65 @@ class _Normalised:
 @functools.lru_cache(maxsize=4096)
 def _normalised(node: ast.AST) -> _Normalised:
     """Without docstrings, other bare strings, and annotations of parameters and results."""
-    copy = _Normaliser().visit(ast.parse(ast.unparse(node)))
-    names: dict[str, set[str]] = {}
-    for child in ast.walk(copy):
-        if isinstance(child, ast.Name):
-            names.setdefault(child.id, set())
-        elif isinstance(child, ast.Attribute) and isinstance(child.value, ast.Name):
-            names.setdefault(child.value.id, set()).add(child.attr)
-    sorted_names = tuple((name, tuple(sorted(attributes))) for name, attributes in sorted(names.items()))
-    return _Normalised(ast.unparse(ast.fix_missing_locations(copy)), sorted_names)
+    writer = _Writer()
+    writer.write(node)
+    sorted_names = tuple((name, tuple(sorted(attributes))) for name, attributes in sorted(writer.names.items()))
+    return _Normalised("".join(writer.parts), sorted_names)
 
 
-class _Normaliser(ast.NodeTransformer):
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        visited: Any = super().generic_visit(node)
-        if not isinstance(node, ast.Module) and getattr(node, "body", None) == []:
-            visited.body = [ast.Pass()]
-        return visited
+_IGNORED_FIELDS: dict[type[ast.AST], frozenset[str]] = {
+    ast.arg: frozenset({"annotation", "type_comment"}),
+    ast.FunctionDef: frozenset({"returns", "type_comment"}),
+    ast.AsyncFunctionDef: frozenset({"returns", "type_comment"}),
+    ast.Constant: frozenset({"kind"}),
+}
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return None if is_text else self.generic_visit(node)
 
-    def visit_arg(self, node: ast.arg) -> ast.AST:
-        node.annotation = None
-        return node
+class _Writer:
+    """Writes a tree down in one pass. Empty fields are left out, so that a field that a later Python adds changes
+    nothing where it is not used; whether a name is read or bound (`ctx`) follows from where it stands."""
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.returns = None
-        return self.generic_visit(node)
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.names: dict[str, set[str]] = {}
 
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        node.returns = None
-        return self.generic_visit(node)
+    def write(self, node: Any) -> None:
+        if isinstance(node, ast.AST):
+            self._write_node(node)
+        elif isinstance(node, list):
+            self.parts.append("[")
+            for part in node:
+                self.write(part)
+            self.parts.append("]")
+        else:
+            self.parts.append(f"{node!r},")
+
+    def _write_node(self, node: ast.AST) -> None:
+        kind = type(node)
+        if kind is ast.Name:
+            self.names.setdefault(node.id, set())  # pyright: ignore[reportAttributeAccessIssue]
+        elif kind is ast.Attribute and isinstance(node.value, ast.Name):  # pyright: ignore[reportAttributeAccessIssue]
+            self.names.setdefault(node.value.id, set()).add(node.attr)  # pyright: ignore[reportAttributeAccessIssue]
+        ignored = _IGNORED_FIELDS.get(kind, frozenset())
+        self.parts.append(f"{kind.__name__}(")
+        for field in node._fields:
+            if field in ignored or field == "ctx":
+                continue
+            value = getattr(node, field, None)
+            if isinstance(value, list):
+                value = [part for part in value if not _is_bare_text(part)]
+                if field == "body" and not value and kind is not ast.Module:
+                    value = [ast.Pass()]
+            if (value is None and not (kind is ast.Constant and field == "value")) or value == []:
+                continue
+            self.parts.append(f"{field}=")
+            self.write(value)
+        self.parts.append(")")
+
+
+def _is_bare_text(statement: object) -> bool:
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )

@@ -1,40 +1,63 @@
 """A causal language model that says how likely tokens are.
 
 In: loading, the choice of device and precision, and one forward pass for a batch of windows. Out: windows and
-batches (`windows`), and the figures made of them (`perplexity`). PyTorch and Transformers are imported at
+batches (`windows`), faster layers (`faster_layers`), the losses of tokens (`token_losses`), and the figures made of
+them (`perplexity`). PyTorch and Transformers are imported at
 loading only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from resources.errors import SynthError
+from synth_assets.core.faster_layers import keep_sums_in_float32, use_faster_layers
+from synth_assets.core.token_losses import losses_of_logits, losses_of_states
 from synth_assets.core.windows import Window, padded, scored_positions
-
-if TYPE_CHECKING:
-    import torch
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
 MAX_WINDOW_TOKENS = 8192
 """Longest window, also of a model with a longer context, since attention grows with its square."""
 
-CPU_BATCH_TOKENS = 1024
-"""A processor is busy with that many; larger batches only add padding (GPT-2-sized model in bf16, one thread,
-mixed lengths: 399 tokens/s with 1,024, 336 with 2,048, 297 with 4,096)."""
+CPU_BATCH_TOKENS = 512
+"""A processor is busy with that many, and what one layer hands to the next stays in its cache; larger batches add
+padding (`benchmarks/perplexity.py --batch-tokens`)."""
 
 CUDA_BATCH_TOKENS = 65_536
 
-LOGIT_BYTES = 128 * 2**20
-"""fp32 logits are made for as many positions at a time as fit here (vocabulary of 50,257: 667 positions)."""
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where a model computes, in what precision, and how many tokens at a time."""
+
+    device: str
+    dtype: str
+    batch_tokens: int
+
+
+def choose_hardware(device: str, dtype: DType) -> Hardware:
+    """A GPU where there is one, and bf16 where the hardware computes in it (else fp32), unless they are given."""
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    is_cuda = torch.device(device).type == "cuda"
+    if dtype == "auto":
+        if is_cuda:
+            has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            features = torch.cpu.get_capabilities()
+            has_bf16 = bool(features.get("avx512_bf16") or features.get("amx_bf16"))
+        dtype = "bfloat16" if has_bf16 else "float32"
+    return Hardware(device, dtype, CUDA_BATCH_TOKENS if is_cuda else CPU_BATCH_TOKENS)
 
 
 @dataclass(frozen=True)
@@ -47,6 +70,8 @@ class LanguageModel:
     context_tokens: int
     max_batch_tokens: int
     is_head_separable: bool
+    dtype: str
+    """What the linear layers multiply in, for example `bfloat16`."""
 
     @classmethod
     def load(
@@ -60,18 +85,22 @@ class LanguageModel:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        kind = getattr(torch, _best_dtype(place.type) if dtype == "auto" else dtype)
+        hardware = choose_hardware(device, dtype)
         remedy = "Set PERPLEXITY_MODEL to a local folder or a hub name of a causal language model."
         try:
             with _progress_of_downloads_only(path_or_name):
                 tokenizer = AutoTokenizer.from_pretrained(path_or_name)
-                model: Any = AutoModelForCausalLM.from_pretrained(path_or_name, dtype=kind)
+                model: Any = AutoModelForCausalLM.from_pretrained(path_or_name, dtype=getattr(torch, hardware.dtype))
         except (OSError, ValueError, RuntimeError, ImportError) as error:
             fact = f"The reference model {path_or_name!r} cannot be loaded: {error}"
             raise SynthError(fact, remedy) from error
-        model = model.to(place).eval()
-        if not _is_causal(model):
+        use_faster_layers(model)
+        if hardware.dtype != "float32":
+            keep_sums_in_float32(model)
+        model = model.to(hardware.device).eval()
+        with _multiplying_in(hardware.dtype, model):
+            is_causal, is_head_separable = _is_causal(model), _is_head_separable(model)
+        if not is_causal:
             raise SynthError(f"The reference model {path_or_name!r} looks ahead: it has no perplexity.", remedy)
         bos = tokenizer.bos_token_id
         limit = getattr(model.config, "max_position_embeddings", None) or MAX_WINDOW_TOKENS
@@ -80,8 +109,9 @@ class LanguageModel:
             tokenizer=tokenizer,
             bos_token_id=model.config.bos_token_id if bos is None else bos,
             context_tokens=min(int(limit), MAX_WINDOW_TOKENS),
-            max_batch_tokens=max_batch_tokens or (CUDA_BATCH_TOKENS if place.type == "cuda" else CPU_BATCH_TOKENS),
-            is_head_separable=_is_head_separable(model),
+            max_batch_tokens=max_batch_tokens or hardware.batch_tokens,
+            is_head_separable=is_head_separable,
+            dtype=hardware.dtype,
         )
 
     def token_ids(self, text: str) -> npt.NDArray[np.int64]:
@@ -107,27 +137,23 @@ class LanguageModel:
         device = self.model.device
         ids = torch.from_numpy(padded(batch)).to(device)
         rows, columns = (torch.from_numpy(index).to(device) for index in scored_positions(batch))
-        with torch.inference_mode():
+        targets = ids[rows, columns]
+        with torch.inference_mode(), _multiplying_in(self.dtype, self.model):
             if self.is_head_separable:
                 states = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+                head = self.model.get_output_embeddings()
+                nats = losses_of_states(states[rows, columns - 1], targets, head.weight, head.bias)
             else:
-                states = self.model(input_ids=ids, use_cache=False).logits
-            nats = self._nats(states[rows, columns - 1], ids[rows, columns])
+                logits = self.model(input_ids=ids, use_cache=False).logits
+                nats = losses_of_logits(logits[rows, columns - 1], targets)
             return torch.zeros(len(batch), dtype=torch.float64, device=device).index_add(0, rows, nats).tolist()
 
-    def _nats(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Negative log-likelihood of each target in fp64, by slices so that fp32 logits stay small."""
-        import torch
 
-        head: Any = self.model.get_output_embeddings() if self.is_head_separable else torch.nn.Identity()
-        vocabulary = head.weight.shape[0] if self.is_head_separable else states.shape[-1]
-        step = max(1, LOGIT_BYTES // (4 * vocabulary))
-        return torch.cat(
-            [
-                torch.nn.functional.cross_entropy(head(part).float(), target, reduction="none").double()
-                for part, target in zip(states.split(step), targets.split(step), strict=True)
-            ]
-        )
+def _multiplying_in(dtype: str, model: Any) -> AbstractContextManager[Any]:
+    import torch
+
+    is_lower = dtype != "float32"
+    return torch.autocast(model.device.type, getattr(torch, dtype) if is_lower else None, enabled=is_lower)
 
 
 @contextmanager
@@ -143,16 +169,6 @@ def _progress_of_downloads_only(path_or_name: str) -> Iterator[None]:
         yield
     finally:
         logging.enable_progress_bar()
-
-
-def _best_dtype(device_type: str) -> str:
-    """bf16 where the hardware computes in it, else fp32."""
-    import torch
-
-    if device_type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    features = torch.cpu.get_capabilities() if device_type == "cpu" else {}
-    return "bfloat16" if features.get("avx512_bf16") or features.get("amx_bf16") else "float32"
 
 
 def _is_causal(model: Any) -> bool:
@@ -174,7 +190,7 @@ def _is_head_separable(model: Any) -> bool:
     import torch
 
     head = model.get_output_embeddings()
-    if head is None or model.base_model is model:
+    if not isinstance(head, torch.nn.Linear) or model.base_model is model:
         return False
     probe = torch.tensor([[0, 1, 2]], device=model.device)
     with torch.inference_mode():

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resources.errors import SynthError
+from synth_assets.core.language_model import CPU_BATCH_TOKENS, CUDA_BATCH_TOKENS, Hardware, choose_hardware
 from synth_assets.core.perplexity import PerplexityScorer, TextScore
 from synth_assets.core.windows import Window, batches, padded, scored_positions, windows
 
@@ -141,14 +142,70 @@ def test_logits_that_are_capped_are_computed_by_the_whole_model(model_folder: Ca
     assert PerplexityScorer(model_folder("gpt2")).model.is_head_separable
 
 
-def test_small_logit_slices_give_the_same_scores(
-    model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["gpt2", "gemma2"])
+def test_logits_made_in_small_blocks_give_the_same_scores(
+    kind: str, model_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = list(PerplexityScorer(model_folder("gpt2"), dtype="float32").score(SENTENCES))
-    monkeypatch.setattr("synth_assets.core.language_model.LOGIT_BYTES", 4 * VOCABULARY * 3)
-    sliced = list(PerplexityScorer(model_folder("gpt2"), dtype="float32").score(SENTENCES))
-    for left, right in zip(whole, sliced, strict=True):
-        assert left.negative_log_likelihood == pytest.approx(right.negative_log_likelihood, rel=1e-6)
+    whole = list(PerplexityScorer(model_folder(kind), dtype="float32").score(SENTENCES))
+    monkeypatch.setattr("synth_assets.core.token_losses.CPU_LOGIT_BYTES", 4 * VOCABULARY * 3)
+    monkeypatch.setattr("synth_assets.core.token_losses.MIN_BLOCK_TOKENS", 7)
+    in_blocks = list(PerplexityScorer(model_folder(kind), dtype="float32").score(SENTENCES))
+    for left, right in zip(whole, in_blocks, strict=True):
+        assert left.negative_log_likelihood == pytest.approx(right.negative_log_likelihood, rel=1e-5)
+
+
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_losses_of_states_are_the_cross_entropy_of_all_logits(has_bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from synth_assets.core.token_losses import losses_of_states
+
+    monkeypatch.setattr("synth_assets.core.token_losses.CPU_LOGIT_BYTES", 0)
+    generator = torch.Generator().manual_seed(3)
+    states = torch.randn(40, 16, generator=generator) * 30
+    weight = torch.randn(1300, 16, generator=generator)
+    bias = torch.randn(1300, generator=generator) * 50 if has_bias else None
+    targets = torch.randint(0, 1300, (40,), generator=generator)
+    logits = torch.nn.functional.linear(states, weight, bias)
+    expected = torch.nn.functional.cross_entropy(logits.double(), targets, reduction="none")
+    torch.testing.assert_close(losses_of_states(states, targets, weight, bias), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_no_layer_of_gpt2_is_left_that_writes_its_steps_out(model_folder: Callable[..., Path]) -> None:
+    from transformers.activations import NewGELUActivation
+    from transformers.pytorch_utils import Conv1D
+
+    model = PerplexityScorer(model_folder("gpt2")).model.model
+    assert not [layer for layer in model.modules() if isinstance(layer, Conv1D | NewGELUActivation)]
+
+
+@pytest.mark.parametrize(
+    ("device_type", "has_cuda_bf16", "features", "expected"),
+    [
+        ("cuda", True, {}, ("bfloat16", CUDA_BATCH_TOKENS)),
+        ("cuda", False, {}, ("float32", CUDA_BATCH_TOKENS)),
+        ("cpu", False, {"avx512_bf16": True}, ("bfloat16", CPU_BATCH_TOKENS)),
+        ("cpu", False, {"amx_bf16": True}, ("bfloat16", CPU_BATCH_TOKENS)),
+        ("cpu", False, {"avx2": True}, ("float32", CPU_BATCH_TOKENS)),
+    ],
+)
+def test_a_gpu_is_taken_where_there_is_one_with_the_precision_the_hardware_computes_in(
+    device_type: str,
+    has_cuda_bf16: bool,
+    features: dict[str, bool],
+    expected: tuple[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: device_type == "cuda")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_options: has_cuda_bf16)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    assert choose_hardware("auto", "auto") == Hardware(device_type, *expected)
+
+
+def test_a_named_device_and_precision_are_taken_as_they_are() -> None:
+    assert choose_hardware("cuda:1", "float16") == Hardware("cuda:1", "float16", CUDA_BATCH_TOKENS)
 
 
 def test_scores_come_in_the_order_of_the_texts_over_several_buffers(
