@@ -30,6 +30,7 @@ from resources.scratch import scratch_folder, temporary_folder
 _API_KEY_NAME = "SYNTH_GENERATOR_API_KEY"
 _JOIN_SECONDS = 30.0
 _OFFERED_TOGETHER = 32
+"""Requests that are pulled before they are offered; each offer wakes the event loop."""
 _import_lock = threading.Lock()
 
 
@@ -91,11 +92,14 @@ class DataDesignerGenerator:
         engine.start()
         pending = 0
         is_exhausted = False
+        # The first request leaves before the second is pulled, which may take a while.
+        together = 1
         try:
             lanes.started.result()
             while True:
                 while not is_exhausted and pending < 3 * lane_count:
-                    some = list(islice(stream, min(_OFFERED_TOGETHER, 3 * lane_count - pending)))
+                    some = list(islice(stream, min(together, 3 * lane_count - pending)))
+                    together = min(2 * together, _OFFERED_TOGETHER)
                     is_exhausted = not some
                     lanes.offer(some)
                     pending += len(some)
