@@ -20,6 +20,7 @@ from resources.lake_address import LakeAddress
 from resources.ledger import Ledger
 from resources.ledger_writer import LedgerWriter
 from resources.model_endpoint import ModelEndpoint, VLLMEndpoint
+from resources.recent_answers import RecentAnswers
 from resources.vllm_resource import VLLMResource
 from synth_assets.assets.purchases import Purchases
 from synth_assets.assets.reference import ReferenceScorer
@@ -108,7 +109,7 @@ def build_project(settings: Settings, **overrides: Any) -> Project:
     judge_vllm = take("judge_vllm", lambda: server(settings.judge_base_url, settings.judge_model))
     lake = take("lake", lambda: Lake(settings.lake_catalog, settings.lake_data_path))
     take("io_manager", lambda: DuckDBIOManager(catalog=lake.catalog, data_path=lake.data_path))
-    ledger = take("ledger", lambda: Ledger(lake))
+    ledger = take("ledger", lambda: RecentAnswers(lake))
     curator = take("curator", lambda: CuratorFolder(settings.curator_output_dir, settings.home / "curator_files.json"))
     rephraser = take("rephraser", lambda: VLLMEndpoint(vllm, settings.home, settings.models_dir))
     judge = take("judge", lambda: VLLMEndpoint(judge_vllm, settings.home, settings.models_dir))

@@ -6,6 +6,7 @@ In: the factory. Out: prompts and rules (`strategies`), planning and tabulating 
 
 import hashlib
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import dagster as dg
@@ -70,9 +71,9 @@ def request_planner(strategy: Strategy, endpoint: ModelEndpoint, ledger: Ledger,
     key = table_key(rephrased(strategy.name))
     model = endpoint.known_model() or UNKNOWN_MODEL
     ratio = learned_ratio(ledger.usage_by_strategy().to_pylist(), strategy.name, model.name)
-    return RequestPlanner(
-        strategy, endpoint.tokenizer(), model, lambda name: generation_of(roots, key, name), learned_ratio=ratio
-    )
+    # Asked for each request, on several threads: without the cache half of the time that planning takes.
+    generation = cache(lambda name: generation_of(roots, key, name))
+    return RequestPlanner(strategy, endpoint.tokenizer(), model, generation, learned_ratio=ratio)
 
 
 def learned_ratio(usage: list[dict[str, Any]], strategy: str, model: str) -> float | None:
