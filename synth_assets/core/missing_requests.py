@@ -19,7 +19,8 @@ from synth_assets.core.request_planning import PlannedRequest
 
 FIRST_LOOKUP, LATER_LOOKUPS = 64, 4096
 """Keys per ledger look-up: the first is small so that the pipe fills at once, later ones, each four times as large as
-the one before, amortise the query."""
+the one before, amortise the query. Where answers have to be asked for, no more than are claimed together: while 4,096
+documents are planned, which takes 2 s, the pipe would run empty."""
 
 CLAIMED_TOGETHER = 512
 """Keys claimed ahead of the generator, for one look-up more, which takes about 30 ms whatever their number. Claims in a
@@ -99,8 +100,9 @@ class MissingRequests:
         while self._has_more and len(self._put_aside) < MOST_PUT_ASIDE:
             chunk = list(islice(self._stream, self._lookup_size))
             self._has_more = bool(chunk)
-            self._lookup_size = min(4 * self._lookup_size, LATER_LOOKUPS)
-            yield from self._claimed(self._unknown(chunk))
+            unknown = self._unknown(chunk)
+            self._lookup_size = min(4 * self._lookup_size, CLAIMED_TOGETHER if unknown else LATER_LOOKUPS)
+            yield from self._claimed(unknown)
             yield from self._retried()
 
     def _unknown(self, chunk: list[PlannedRequest]) -> dict[str, _PutAside]:

@@ -238,7 +238,7 @@ def test_while_too_much_is_awaited_the_stream_is_not_pulled_and_ctrl_c_ends_the_
         def wait(self, timeout: float | None = None) -> bool:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(missing_requests, "LATER_LOOKUPS", 10)
+    monkeypatch.setattr(missing_requests, "CLAIMED_TOGETHER", 10)
     monkeypatch.setattr(missing_requests, "MOST_PUT_ASIDE", 300)
     buyer = market.purchaser(FakeGenerator())
     monkeypatch.setattr(buyer, "_stopping", Interrupted())
