@@ -87,9 +87,9 @@ def page(results: dict[str, Any]) -> str:
     lines = [
         "# What was measured",
         "",
-        "Written by `make bench` and `make bench-peers` (`benchmarks/results.py`). Figures are what was seen, also where",
-        "they fall short. What was learned on the way is in [NOTES.md](NOTES.md). A ratio is ours to the other one's, in",
-        "the direction of the target. Absolute figures are those of one machine.",
+        "Written by `make bench` and `make bench-peers` (`benchmarks/results.py`). Figures are what was seen, also",
+        "where they fall short. What was learned on the way is in [NOTES.md](NOTES.md). A ratio is ours to the other",
+        "one's, in the direction of the target. Absolute figures are those of one machine.",
         "",
     ]
     for program in PROGRAMS:
