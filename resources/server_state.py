@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 import httpx
+from tenacity import Retrying, stop_after_delay, wait_fixed
 
 from resources.errors import ServerError
 
@@ -117,18 +118,22 @@ def start_lock(home: Path) -> Iterator[None]:
 
 
 def require_free_port(port: int) -> None:
-    """Raise ServerError when something listens on 127.0.0.1:`port` already."""
-    with socket.socket() as probe:
-        # As servers do, so that a port whose connections are still closing counts as free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ServerError(
-                f"Port {port} on 127.0.0.1 cannot be used: {error.strerror}.",
-                f"If a model server runs there, attach to it (VLLM_BASE_URL=http://127.0.0.1:{port}/v1); "
-                "otherwise choose another port with --port.",
-            ) from error
+    """Raise ServerError when something listens on 127.0.0.1:`port` and goes on to for two seconds.
+
+    A killed server counts as gone when its first thread is, and its other threads hold the port a moment longer.
+    """
+    try:
+        for attempt in Retrying(stop=stop_after_delay(2), wait=wait_fixed(0.1), reraise=True):
+            with attempt, socket.socket() as probe:
+                # As servers do, so that a port whose connections are still closing counts as free.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+    except OSError as error:
+        raise ServerError(
+            f"Port {port} on 127.0.0.1 cannot be used: {error.strerror}.",
+            f"If a model server runs there, attach to it (VLLM_BASE_URL=http://127.0.0.1:{port}/v1); "
+            "otherwise choose another port with --port.",
+        ) from error
 
 
 def is_healthy(base_url: str, timeout_seconds: float = 5.0) -> bool:

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -47,7 +48,7 @@ def change(lake: Lake, *statements: str) -> None:
 def make_oldest(lake: Lake) -> None:
     """As the first commit that could store anything made it: one answer, no estimates, DuckDB's row groups."""
     row = dict.fromkeys(COMPLETIONS_SCHEMA.names) | {"request_key": "k1", "strategy": "distill", "model": "m"}
-    row |= {"prompt_tokens": 3, "completion_tokens": 4, "completion": "text"}
+    row |= {"prompt_tokens": 3, "completion_tokens": 4, "completion": "text", "created_at": datetime.now(UTC)}
     rows = pa.Table.from_pylist([row], schema=COMPLETIONS_SCHEMA)
     lake.append(COMPLETIONS, rows.drop_columns(ESTIMATES))
     change(lake, f"UPDATE meta.schema_version SET version = {OLDEST_VERSION}")
