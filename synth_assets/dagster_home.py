@@ -18,8 +18,8 @@ nux:
 concurrency:
   runs:
     max_concurrent_runs: 4
-  # A run that needs a pool waits in the queue. Waiting within a run (granularity: op) uses a whole core in Dagster 1.13,
-  # and a run that `synth run` executes itself would wait for a slot that a killed run still holds.
+  # A run that needs a pool waits in the queue. Waiting within a run (granularity: op) uses a whole core in Dagster
+  # 1.13, and a run that `synth run` executes itself would wait for a slot that a killed run still holds.
   pools:
     granularity: run
     default_limit: 1
