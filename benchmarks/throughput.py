@@ -37,7 +37,7 @@ SETTINGS = {
     # name: latency in seconds, sigma of its logarithm, requests in flight, waves, share that is to be reached
     "1 to 4 s (log-normal), 64 in flight": (2.0, 0.35, 64, 10, 0.97),
     "1 to 4 s (log-normal), 256 in flight": (2.0, 0.35, 256, 10, 0.97),
-    "fixed 50 ms, 64 in flight": (0.05, 0.0, 64, 60, 0.9),
+    "fixed 50 ms, 64 in flight": (0.05, 0.0, 64, 300, 0.9),
 }
 
 
@@ -65,7 +65,7 @@ def compare(address: str, in_flight: int, documents: int) -> tuple[float, float,
         return seconds, bare_seconds, seen["mean_in_flight"]
 
 
-REAL_IN_FLIGHT, REAL_DOCUMENTS, REAL_OUTPUT_TOKENS, REAL_SHARE = 16, 48, 32, 0.97
+REAL_IN_FLIGHT, REAL_DOCUMENTS, REAL_OUTPUT_TOKENS, REAL_SHARE = 16, 160, 32, 0.97
 """Small, since vLLM makes some 100 tokens/s on two cores."""
 
 

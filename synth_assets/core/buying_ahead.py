@@ -124,10 +124,10 @@ class BuyingAhead:
             self._state.notify_all()
 
     def _requests(self, parts: Mapping[Hashable, Iterable[DocumentRequests]]) -> Iterator[PlannedRequest]:
-        if self._is_stopping:
-            raise PurchaseStoppedError()
         for part, documents in parts.items():
             for requests in documents:
+                if self._is_stopping:
+                    raise PurchaseStoppedError()
                 with self._state:
                     # Open before it is counted: no request of a document that was counted is unknown here.
                     self._open.update(planned.request.request_key for planned in requests)
