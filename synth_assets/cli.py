@@ -19,9 +19,9 @@ from resources.errors import ServerError, SettingError, SynthError
 # Partitioned backfills in one run are "beta" in Dagster 1.13; a user of this command can do nothing about it.
 warnings.filterwarnings("ignore", message=".*currently in (beta|preview)")
 
-# Imports and definitions make a million objects that stay; at the default threshold of 700 the collector walks over
-# them again and again, a quarter of the time that a command needs to start.
-gc.set_threshold(50_000, 20, 20)
+# Imports make a million objects that stay; at the default threshold of 700 the collector walks over them again and
+# again, which takes a start of 1.1 s to 1.8 s. `open_project` sets what holds for the rest.
+gc.set_threshold(1_000_000, 20, 20)
 
 
 class _Group(click.Group):
@@ -106,6 +106,10 @@ regenerate_option = click.option(
 @json_option
 def plan(strategies: tuple[str, ...], files: tuple[str, ...], is_regenerated: bool, as_json: bool) -> None:
     """What a run would do, and what it would cost. Writes nothing."""
+    from synth_assets.commands.lake_ahead import open_lake_ahead
+
+    # Before the other imports: on two cores a plan comes 0.2 s sooner.
+    open_lake_ahead()
     from synth_assets.commands.plan import plan_command
 
     plan_command(strategies, files, is_regenerated, as_json)

@@ -37,8 +37,8 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None, settings: Se
     return project_defs(project)
 
 
-def project_defs(project: Project) -> dg.Definitions:
-    """The definitions over a project's resources."""
+def table_defs(project: Project) -> dg.Definitions:
+    """Assets and checks over a project's resources: all that there is to plan."""
     assets = [
         FILES_ROOT,
         models,
@@ -54,12 +54,17 @@ def project_defs(project: Project) -> dg.Definitions:
         html,
         multistrategy_file,
     ]
-    tables = dg.Definitions(
+    return dg.Definitions(
         assets=automated(assets, project.lake),
         asset_checks=build_checks(project.strategies),
         resources=plain_resources(project),
         executor=dg.in_process_executor,
     )
+
+
+def project_defs(project: Project) -> dg.Definitions:
+    """The definitions over a project's resources."""
+    tables = table_defs(project)
     job = build_bring_up_to_date(project, tables)
     sensors = [*build_sensors(project, job), build_curator_partitions(project, tables), build_automation()]
     return dg.Definitions.merge(tables, dg.Definitions(jobs=[job], sensors=sensors))

@@ -1,4 +1,4 @@
-"""A model server that costs next to nothing: one canned Markdown answer of 2 KB after a latency that was asked for.
+"""A model server that costs next to nothing: one canned Markdown answer after a latency that was asked for.
 
 In: the routes that a run uses, and how many requests were in flight over time (`/stats`). Out: anything that a test
 needs (`resources.testing`): that server reads every prompt, which costs more than the clients that are measured here.
@@ -25,7 +25,8 @@ ANSWER = "\n\n".join(f"## Part {part}\n\n{_FACTS}" for part in range(6))[:2048]
 class ModelServer:
     """Answers after `latency_seconds`, the median where `sigma` (of a log-normal distribution) is over 0."""
 
-    def __init__(self, latency_seconds: float, sigma: float, model_root: str) -> None:
+    def __init__(self, latency_seconds: float, sigma: float, model_root: str, answer: str = ANSWER) -> None:
+        self._completion = _completion(answer)
         self._latency_seconds = latency_seconds
         self._sigma = sigma
         self._model_root = model_root
@@ -56,7 +57,7 @@ class ModelServer:
             latency *= math.exp(random.Random(number[0] if number else body).gauss(0.0, self._sigma))
         await asyncio.sleep(latency)
         self._step(-1)
-        return web.Response(body=_COMPLETION, content_type="application/json")
+        return web.Response(body=self._completion, content_type="application/json")
 
     async def models(self, _request: web.Request) -> web.Response:
         """The one model."""
@@ -76,15 +77,12 @@ class ModelServer:
         return web.json_response(found)
 
 
-def _completion() -> bytes:
-    message = {"role": "assistant", "content": ANSWER}
+def _completion(answer: str) -> bytes:
+    message = {"role": "assistant", "content": answer}
     usage = {"prompt_tokens": 600, "completion_tokens": 450, "total_tokens": 1050}
     choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
     whole = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "bench-model"}
     return json.dumps({**whole, "choices": choices, "usage": usage}).encode()
-
-
-_COMPLETION = _completion()
 
 
 async def _healthy(_request: web.Request) -> web.Response:
@@ -95,10 +93,11 @@ async def _healthy(_request: web.Request) -> web.Response:
 @click.option("--port", type=int, required=True)
 @click.option("--latency-seconds", type=float, default=0.0)
 @click.option("--sigma", type=float, default=0.0)
+@click.option("--answer-chars", type=click.IntRange(1, len(ANSWER)), default=len(ANSWER))
 @click.option("--model-root", default="bench/model", help="Folder of the model whose tokenizer the clients use.")
-def main(port: int, latency_seconds: float, sigma: float, model_root: str) -> None:
+def main(port: int, latency_seconds: float, sigma: float, answer_chars: int, model_root: str) -> None:
     """Serve on 127.0.0.1 until killed."""
-    server = ModelServer(latency_seconds, sigma, model_root)
+    server = ModelServer(latency_seconds, sigma, model_root, ANSWER[:answer_chars])
     app = web.Application(client_max_size=2**26)
     app.add_routes(
         [

@@ -87,7 +87,7 @@ def write_corpus(folder: Path, file_count: int, documents_per_file: int, chars: 
 
 
 @contextlib.contextmanager
-def model_server(latency_seconds: float, sigma: float = 0.0) -> Iterator[str]:
+def model_server(latency_seconds: float, sigma: float = 0.0, answer_chars: int = 2048) -> Iterator[str]:
     """A model server in a process of its own; yields its address without /v1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -99,6 +99,8 @@ def model_server(latency_seconds: float, sigma: float = 0.0) -> Iterator[str]:
         latency_seconds,
         "--sigma",
         sigma,
+        "--answer-chars",
+        answer_chars,
         "--model-root",
         prepared_smollm2(),
     ]

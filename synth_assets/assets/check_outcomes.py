@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import dagster as dg
 from dagster import DagsterInstance
-from dagster._core.storage.asset_check_execution_record import COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+
+from synth_assets.assets.history import History, history_of
 
 ROWS_ARE_UNIQUE = "rows_are_unique"
 DOCUMENTS_ADD_UP = "documents_in_equal_rows_plus_drops"
@@ -44,22 +45,22 @@ class CheckOutcome:
 class CheckOutcomes:
     """A snapshot of blocking checks; each asset's are read when they are first asked for."""
 
-    def __init__(self, instance: DagsterInstance, checks: Iterable[dg.AssetCheckKey]) -> None:
-        self._instance = instance
+    def __init__(self, source: DagsterInstance | History, checks: Iterable[dg.AssetCheckKey]) -> None:
+        self._history = history_of(source)
         self._checks: dict[dg.AssetKey, list[dg.AssetCheckKey]] = {}
         for key in sorted(checks):
             self._checks.setdefault(key.asset_key, []).append(key)
         self._outcomes: dict[dg.AssetKey, list[CheckOutcome]] = {}
 
     @classmethod
-    def of_graph(cls, instance: DagsterInstance, graph: dg.AssetGraph) -> CheckOutcomes:
+    def of_graph(cls, source: DagsterInstance | History, graph: dg.AssetGraph) -> CheckOutcomes:
         """All blocking checks of a whole graph."""
-        return cls(instance, (key for key in graph.asset_check_keys if graph.get(key).blocking))
+        return cls(source, (key for key in graph.asset_check_keys if graph.get(key).blocking))
 
     @classmethod
-    def by_name(cls, instance: DagsterInstance, assets: Iterable[dg.AssetKey]) -> CheckOutcomes:
+    def by_name(cls, source: DagsterInstance | History, assets: Iterable[dg.AssetKey]) -> CheckOutcomes:
         """The blocking checks of some assets within a run, whose graph has no checks of assets that it leaves out."""
-        return cls(instance, (dg.AssetCheckKey(asset, name) for asset in assets for name in BLOCKING_CHECKS))
+        return cls(source, (dg.AssetCheckKey(asset, name) for asset in assets for name in BLOCKING_CHECKS))
 
     def checked_assets(self) -> list[dg.AssetKey]:
         """Assets that have a blocking check."""
@@ -84,7 +85,7 @@ class CheckOutcomes:
         for asset in assets:
             if not self._checks.get(asset):
                 continue
-            last = self._instance.get_latest_materialization_event(asset)
+            last = self._history.last_materialization(asset)
             if last is None:
                 continue
             outcomes = {outcome.key: outcome for outcome in self.of(asset)}
@@ -98,12 +99,10 @@ class CheckOutcomes:
                     yield key
 
     def _read(self, key: dg.AssetCheckKey) -> CheckOutcome | None:
-        records = self._instance.event_log_storage.get_asset_check_execution_history(
-            key, limit=1, status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
-        )
-        if not records or records[0].event is None or records[0].evaluation is None:
+        event = self._history.last_evaluation(key)
+        evaluation = event.dagster_event.event_specific_data if event and event.dagster_event else None
+        if event is None or not isinstance(evaluation, dg.AssetCheckEvaluation):
             return None
-        evaluation = records[0].evaluation
         listed = evaluation.metadata.get(FAILED_FILES)
         files = frozenset(listed.value) if isinstance(listed, dg.JsonMetadataValue) else None  # type: ignore[arg-type]
-        return CheckOutcome(key, evaluation.passed, files, records[0].event.timestamp)
+        return CheckOutcome(key, evaluation.passed, files, event.timestamp)

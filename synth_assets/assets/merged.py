@@ -4,7 +4,8 @@ In: originals and every strategy's rows. Out: which strategies there are (`strat
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import dagster as dg
@@ -27,6 +28,13 @@ _TITLED_SCHEMA = pa.schema(
 
 ORIGINAL = "original"
 """The strategy name of the seed's own text in the merged set."""
+
+CHARS_JOINED_AT_ONCE = 64_000_000
+"""A join holds one of its sides: 600,000 documents of 600 characters took 580 MB at once and 60 MB in ten parts. No way
+out is DuckDB's memory limit: joins fail at it instead of going to the disk."""
+
+MOST_PARTS = 64
+"""Each part reads the file's rows again; beyond this many, memory grows instead of time."""
 
 
 def merged_id(document_id: str, strategy: str) -> str:
@@ -57,8 +65,10 @@ def build_merged_assets(strategies: Sequence[Strategy]) -> list[dg.AssetsDefinit
         roots: dg.ResourceParam[RootVersions],
         rephraser: dg.ResourceParam[ModelEndpoint],
     ) -> Iterator[Event]:
+        chars = _candidate_chars(lake)
+
         def stream(curator_file: str) -> Iterator[Item]:
-            return _long_rows(lake, rephraser, names, curator_file)
+            return _long_rows(lake, rephraser, names, curator_file, _parts(chars.get(curator_file, 0)))
 
         yield from materialize_partitions(context, MERGED_DOCUMENTS, lake, roots, stream)
 
@@ -76,15 +86,41 @@ def build_merged_assets(strategies: Sequence[Strategy]) -> list[dg.AssetsDefinit
     def wide_documents(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], roots: dg.ResourceParam[RootVersions]
     ) -> Iterator[Event]:
-        yield from materialize_partitions(
-            context, wide, lake, roots, lambda curator_file: _wide_rows(lake, names, curator_file)
-        )
+        chars = _candidate_chars(lake)
+
+        def stream(curator_file: str) -> Iterator[Item]:
+            # Every strategy's texts are held, each about as long as the document's own.
+            return _wide_rows(lake, names, curator_file, _parts(len(names) * chars.get(curator_file, 0)))
+
+        yield from materialize_partitions(context, wide, lake, roots, stream)
 
     return [documents, wide_documents]
 
 
+def _candidate_chars(lake: Lake) -> Mapping[str, int]:
+    """Characters of the documents that strategies work on, by file."""
+    if not lake.has_table(CURATED_DOCUMENTS.name):
+        return {}
+    found = lake.query(
+        f"SELECT curator_file, sum(char_count)::BIGINT AS chars FROM {CURATED_DOCUMENTS.name}"  # noqa: S608
+        " WHERE is_candidate AND NOT is_duplicate GROUP BY 1"
+    )
+    return dict(zip(found["curator_file"].to_pylist(), found["chars"].to_pylist(), strict=True))
+
+
+def _parts(chars: int) -> list[tuple[str, str]]:
+    """Ranges of document ids, each from one up to before another; ids are hashes, so each range has as many."""
+    count = max(1, min(MOST_PARTS, -(-chars // CHARS_JOINED_AT_ONCE)))
+    bounds = ["", *(f"{place * 2**16 // count:04x}" for place in range(1, count)), "g"]
+    return list(pairwise(bounds))
+
+
 def _long_rows(
-    lake: Lake, rephraser: ModelEndpoint, strategies: Sequence[str], curator_file: str
+    lake: Lake,
+    rephraser: ModelEndpoint,
+    strategies: Sequence[str],
+    curator_file: str,
+    parts: Sequence[tuple[str, str]],
 ) -> Iterator[dict[str, Any]]:
     """Originals first, then every strategy that this file has been rephrased with; no partition is held in memory."""
     tokenizer = rephraser.tokenizer()
@@ -105,12 +141,14 @@ def _long_rows(
             f"SELECT seed.document_id, seed.title, made.text, made.segments FROM {table} AS made"  # noqa: S608
             f" JOIN {CURATED_DOCUMENTS.name} AS seed USING (document_id, curator_file)"
             " WHERE curator_file = ? AND seed.is_candidate AND NOT seed.is_duplicate"
+            " AND seed.document_id >= ? AND seed.document_id < ? AND made.document_id >= ? AND made.document_id < ?"
         )
-        for batch in lake.stream(query, [curator_file], _TITLED_SCHEMA):
-            rows = batch.to_pylist()
-            counts = tokenizer.count_tokens([row["text"] for row in rows]) if rows else []
-            for row, token_count in zip(rows, counts, strict=True):
-                yield _long_row(row, curator_file, name, row["title"], token_count, row["segments"])
+        for part in parts:
+            for batch in lake.stream(query, [curator_file, *part, *part], _TITLED_SCHEMA):
+                rows = batch.to_pylist()
+                counts = tokenizer.count_tokens([row["text"] for row in rows]) if rows else []
+                for row, token_count in zip(rows, counts, strict=True):
+                    yield _long_row(row, curator_file, name, row["title"], token_count, row["segments"])
 
 
 def _long_row(
@@ -129,18 +167,23 @@ def _long_row(
     }
 
 
-def _wide_rows(lake: Lake, strategies: Sequence[str], curator_file: str) -> Iterator[Any]:
+def _wide_rows(
+    lake: Lake, strategies: Sequence[str], curator_file: str, parts: Sequence[tuple[str, str]]
+) -> Iterator[pa.RecordBatch]:
     """One row for each candidate; a column is null where that strategy has no row for the document."""
     present = [name for name in strategies if lake.has_table(rephrased(name).name)]
     columns = "".join(f", {name}.text AS {name}" if name in present else f", NULL AS {name}" for name in strategies)
     joins = "".join(
         f" LEFT JOIN {rephrased(name).name} AS {name} ON {name}.document_id = seed.document_id"
-        f" AND {name}.curator_file = seed.curator_file"
+        f" AND {name}.curator_file = seed.curator_file AND {name}.document_id >= ? AND {name}.document_id < ?"
         for name in present
     )
     query = (
         f"SELECT seed.document_id, seed.curator_file, seed.title, seed.url, seed.text{columns}"  # noqa: S608
         f" FROM {CURATED_DOCUMENTS.name} AS seed{joins}"
         " WHERE seed.curator_file = ? AND seed.is_candidate AND NOT seed.is_duplicate"
+        " AND seed.document_id >= ? AND seed.document_id < ?"
     )
-    yield from lake.stream(query, [curator_file], multistrategy(tuple(strategies)).schema)
+    for part in parts:
+        values = [*part * len(present), curator_file, *part]
+        yield from lake.stream(query, values, multistrategy(tuple(strategies)).schema)

@@ -8,6 +8,7 @@ A transaction costs about the same for one row as for a thousand, some 60 ms. So
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import dagster as dg
 import pyarrow as pa
 
 from resources.lake import Lake, Replacement
+from resources.lake_errors import explained
 from synth_assets.core.fingerprints import MultisetHash
 from synth_assets.core.generation import RephrasedDocument, Unanswered
 from synth_assets.core.request_planning import Drop
@@ -28,6 +30,7 @@ ROWS_PER_BATCH = 1024
 ROWS_PER_TRANSACTION = 4096
 PARTITIONS_PER_TRANSACTION = 16
 EXAMPLE_CHARS = 280
+DROP_BYTES_IN_MEMORY = 2**20
 
 Item = Mapping[str, Any] | pa.RecordBatch | RephrasedDocument | Drop | Unanswered
 """What an asset's stream may yield: a row, many rows, a drop, or a document that has no answer yet."""
@@ -38,7 +41,7 @@ class PartitionResult:
     """What one partition came to while its stream was consumed."""
 
     version: MultisetHash = field(default_factory=lambda: MultisetHash())
-    drops: list[Drop] = field(default_factory=list)
+    drops_by_reason: Counter[str] = field(default_factory=Counter)
     unanswered: list[Unanswered] = field(default_factory=list)
     sums: Counter[str] = field(default_factory=Counter)
     row_count: int = 0
@@ -46,7 +49,7 @@ class PartitionResult:
 
     def metadata(self) -> dict[str, Any]:
         """Row counts, token sums, drop reasons and an example, as the asset page shows them."""
-        reasons = Counter(drop.reason for drop in self.drops)
+        reasons = self.drops_by_reason
         shown: dict[str, Any] = {
             "dagster/partition_row_count": self.row_count,
             "drops": sum(reasons.values()),
@@ -82,29 +85,65 @@ class PartitionTable:
         results: dict[str, PartitionResult] = {}
         # Filled while the rows are streamed, and looked at after that.
         written: list[str] = []
+        drops = _DropSpool()
 
         def batches() -> Iterator[pa.RecordBatch]:
             for partition in partitions[: 1 if self.is_read_by_others else PARTITIONS_PER_TRANSACTION]:
                 results[partition] = PartitionResult()
                 written.append(partition)
-                yield from _row_batches(self.spec, self.stream(partition), results[partition])
+                yield from _row_batches(self.spec, self.stream(partition), results[partition], drops)
                 if sum(result.row_count for result in results.values()) >= ROWS_PER_TRANSACTION:
                     return
 
         rows = pa.RecordBatchReader.from_batches(self.spec.schema, batches())
         changes = [Replacement(self.spec.name, rows, {PARTITION_COLUMN: written})]
         if self.has_drops:
-            drops = pa.RecordBatchReader.from_batches(DROPS.schema, _drop_batches(results))
-            changes.append(Replacement(DROPS.name, drops, {PARTITION_COLUMN: written, "strategy": self.drop_strategy}))
+            dropped = pa.RecordBatchReader.from_batches(DROPS.schema, drops.batches())
+            changes.append(
+                Replacement(DROPS.name, dropped, {PARTITION_COLUMN: written, "strategy": self.drop_strategy})
+            )
         self.lake.replace(changes)
         return results
 
 
-def _row_batches(spec: TableSpec, items: Iterable[Item], result: PartitionResult) -> Iterator[pa.RecordBatch]:
+class _DropSpool:
+    """The drops of one transaction, on the disk where they are many: most of a corpus may be stubs and duplicates."""
+
+    def __init__(self) -> None:
+        # Never has a name once it is on the disk, so that nothing is left of it after `kill -9`.
+        self._file = tempfile.SpooledTemporaryFile(DROP_BYTES_IN_MEMORY)  # noqa: SIM115 - read after this scope
+        self._writer = pa.ipc.new_stream(self._file, DROPS.schema, options=pa.ipc.IpcWriteOptions(compression="zstd"))
+        self._waiting: list[dict[str, Any]] = []
+        self._created_at = datetime.now(UTC)
+
+    def add(self, drop: Drop) -> None:
+        """Keep one drop. LakeError when the disk is full."""
+        self._waiting.append({**vars(drop), "created_at": self._created_at})
+        if len(self._waiting) >= ROWS_PER_BATCH:
+            self._write()
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All that was kept: known once the rows have been streamed to their end, which comes first."""
+        self._write()
+        self._writer.close()
+        self._file.seek(0)
+        with self._file:
+            yield from pa.ipc.open_stream(self._file)
+
+    def _write(self) -> None:
+        with explained():
+            self._writer.write_batch(pa.RecordBatch.from_pylist(self._waiting, schema=DROPS.schema))
+        self._waiting = []
+
+
+def _row_batches(
+    spec: TableSpec, items: Iterable[Item], result: PartitionResult, drops: _DropSpool
+) -> Iterator[pa.RecordBatch]:
     buffer: list[Mapping[str, Any]] = []
     for item in items:
         if isinstance(item, Drop):
-            result.drops.append(item)
+            result.drops_by_reason[item.reason] += 1
+            drops.add(item)
         elif isinstance(item, Unanswered):
             result.unanswered.append(item)
         elif isinstance(item, pa.RecordBatch):
@@ -127,12 +166,3 @@ def _counted(batch: pa.RecordBatch, spec: TableSpec, result: PartitionResult) ->
     if not result.example and batch.num_rows and "text" in spec.schema.names:
         result.example = str(batch.column("text")[0].as_py() or "")[:EXAMPLE_CHARS]
     return batch
-
-
-def _drop_batches(results: Mapping[str, PartitionResult]) -> Iterator[pa.RecordBatch]:
-    """Known once the rows have been streamed to their end, which comes first."""
-    now = datetime.now(UTC)
-    drops = [drop for result in results.values() for drop in result.drops]
-    for start in range(0, len(drops), ROWS_PER_BATCH):
-        rows = [{**vars(drop), "created_at": now} for drop in drops[start : start + ROWS_PER_BATCH]]
-        yield pa.RecordBatch.from_pylist(rows, schema=DROPS.schema)

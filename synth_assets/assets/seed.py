@@ -27,8 +27,9 @@ from synth_assets.core.suitability import judge_suitability
 from synth_assets.core.tables import CURATED_DOCUMENTS, PROFILE
 from synth_assets.curator_folder import CuratorFolder
 
-CHARS_PER_CHUNK = 8_000_000
-"""Text held at one time while a file streams through; the duplicates of a chunk are looked up with one query."""
+CHARS_PER_CHUNK = 2_000_000
+"""Text held at one time while a file streams through, 20 times over while its tokens are counted; the duplicates of a
+chunk are looked up with one query, which goes through the ids of all files."""
 
 
 @dg.asset(

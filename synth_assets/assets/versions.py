@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 import dagster as dg
-from dagster import AssetRecordsFilter, DagsterEventType, DagsterInstance
+from dagster import DagsterEventType, DagsterInstance
 
+from synth_assets.assets.history import History, history_of
 from synth_assets.assets.keys import CURATOR_FILE, generations_key
 
 UPSTREAM_TAG = "synth/upstream"
@@ -22,7 +23,6 @@ CODE_VERSION_TAG = "dagster/code_version"
 FAILED_TAG = "synth/failed"
 """Of an observation: the last attempt at this partition failed. Of a materialization: so it did in a run that went on
 below; the value is the run's id, and without an upstream tag the partition counts as never made."""
-_STORAGE_IDS_PER_QUERY = 500
 
 PartitionVersions = Mapping[str | None, str]
 
@@ -44,8 +44,8 @@ def generation_of(roots: RootVersions, key: dg.AssetKey, partition: str | None) 
 class Versions:
     """A snapshot of the event log: one or two queries for each asset, made when first asked for."""
 
-    def __init__(self, instance: DagsterInstance, graph: dg.AssetGraph, roots: RootVersions) -> None:
-        self.instance = instance
+    def __init__(self, source: DagsterInstance | History, graph: dg.AssetGraph, roots: RootVersions) -> None:
+        self.history = history_of(source)
         self._graph = graph
         self._roots = roots
         self._tags: dict[dg.AssetKey, dict[str | None, Mapping[str, str]]] = {}
@@ -55,7 +55,7 @@ class Versions:
 
     def with_partitions(self, names: Collection[str]) -> Versions:
         """The same, as if the dynamic partitions were these: what a run would see after it has added the new files."""
-        other = Versions(self.instance, self._graph, self._roots)
+        other = Versions(self.history, self._graph, self._roots)
         other._partitions[str(CURATOR_FILE.name)] = sorted(names)
         return other
 
@@ -66,7 +66,9 @@ class Versions:
             return [None]
         name = str(getattr(definition, "name", definition))
         if name not in self._partitions:
-            self._partitions[name] = list(definition.get_partition_keys(dynamic_partitions_store=self.instance))
+            is_dynamic = isinstance(definition, dg.DynamicPartitionsDefinition)
+            keys = self.history.dynamic_partitions(name) if is_dynamic else definition.get_partition_keys()
+            self._partitions[name] = list(keys)
         return list(self._partitions[name])
 
     def tags(self, key: dg.AssetKey) -> Mapping[str | None, Mapping[str, str]]:
@@ -133,22 +135,14 @@ class Versions:
         if key not in self._events:
             is_root = self._roots.of(key) is not None
             kind = DagsterEventType.ASSET_OBSERVATION if is_root else DagsterEventType.ASSET_MATERIALIZATION
-            self._events[key] = self.instance.event_log_storage.get_latest_storage_id_by_partition(key, kind)
+            self._events[key] = self.history.latest_event_ids(key, kind)
         return self._events[key]
 
     def _latest_tags(self, key: dg.AssetKey) -> dict[str | None, Mapping[str, str]]:
         if self._graph.get(key).partitions_def is None:
-            event = self.instance.get_latest_materialization_event(key)
+            event = self.history.last_materialization(key)
             materialization = event.asset_materialization if event else None
             return {None: materialization.tags or {}} if materialization else {}
-        storage_ids = sorted(self._event_ids(key).values())
-        found: dict[str | None, Mapping[str, str]] = {}
-        for start in range(0, len(storage_ids), _STORAGE_IDS_PER_QUERY):
-            chunk = storage_ids[start : start + _STORAGE_IDS_PER_QUERY]
-            records = self.instance.fetch_materializations(
-                AssetRecordsFilter(asset_key=key, storage_ids=chunk), limit=len(chunk)
-            ).records
-            for record in records:
-                materialization = record.asset_materialization
-                found[record.partition_key] = (materialization.tags if materialization else None) or {}
-        return found
+        events = self.history.materializations(key, sorted(self._event_ids(key).values()))
+        made = [event.asset_materialization for event in events]
+        return {materialization.partition: materialization.tags or {} for materialization in made if materialization}

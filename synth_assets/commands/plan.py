@@ -33,7 +33,7 @@ def plan_command(strategies: tuple[str, ...], files: tuple[str, ...], is_regener
 def make_plan(opened: Opened, selection: RunSelection, is_regenerated: bool = False) -> dict[str, Any]:
     """The plan as `plan --json` prints it; with `is_regenerated` as if the selection's answers were asked for anew."""
     project = opened.project
-    versions = Versions(opened.read_only_instance, opened.graph, project.roots)
+    versions = Versions(opened.history, opened.graph, project.roots)
     changes = file_changes(versions)
     check_selection(selection, changes, project.strategies)
     if is_regenerated:

@@ -91,7 +91,7 @@ class StalePlanner:
         self._versions = versions
         self._lake = lake
         self._excluded = set(excluded)
-        self._outcomes = CheckOutcomes.of_graph(versions.instance, graph)
+        self._outcomes = CheckOutcomes.of_graph(versions.history, graph)
 
     def levels(self) -> list[list[dg.AssetKey]]:
         """Materializable assets in topological levels, those left out missing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_small_partitions_share_a_transaction_and_each_has_its_own_result(lake):
     results = table.replace_next(partitions)
     assert snapshots(lake) == before + 1
     assert list(results) == partitions[:-1]
-    assert {(result.row_count, len(result.drops)) for result in results.values()} == {(2, 1)}
+    assert {(result.row_count, result.drops_by_reason.total()) for result in results.values()} == {(2, 1)}
     assert len({result.version.hexdigest() for result in results.values()}) == 16
     assert rows(lake, SPEC.name) == dict.fromkeys(partitions[:-1], 2)
     assert rows(lake, "ledger.drops") == dict.fromkeys(partitions[:-1], 1)
@@ -121,3 +122,22 @@ def test_where_one_partition_is_read_for_another_each_is_written_before_the_next
     while waiting:
         waiting = waiting[len(table.replace_next(waiting)) :]
     assert seen == [{}, dict.fromkeys(names(1), 1), dict.fromkeys(names(2), 1)]
+
+
+def test_a_file_of_nothing_but_drops_is_not_held_in_memory(lake):
+    count = 30_000
+
+    def only_drops(partition: str) -> Iterator[Item]:
+        for place in range(count):
+            yield Drop(f"{place:032}", partition, place, "distill", "post_processing", "too_short", "few words")
+
+    tracemalloc.start()
+    try:
+        [result] = table_of(lake, only_drops).replace_next(names(1)).values()
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 200 * count
+    assert result.metadata()["drops"] == count
+    found = lake.query("SELECT count(DISTINCT document_id) AS ids, sum(row_number) AS places FROM ledger.drops")
+    assert found.to_pylist() == [{"ids": count, "places": count * (count - 1) // 2}]

@@ -79,7 +79,7 @@ def test_a_broken_tokenizer_file_is_named_with_a_remedy(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{half a file")
 
     with pytest.raises(SynthError, match=r"tokenizer\.json is not a tokenizer file.*remove the file"):
-        resolve_tokenizer(ServedModel("broken", root=str(tmp_path)), None, tmp_path)
+        resolve_tokenizer(ServedModel("broken", root=str(tmp_path)), None, tmp_path).count_tokens(["one"])
 
 
 def test_a_cached_hub_model_needs_no_network(tmp_path, monkeypatch):
