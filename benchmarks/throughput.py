@@ -166,12 +166,9 @@ def measure_real(turns: int) -> None:
 @click.command()
 @click.option("--turns", default=3, help="How often each setting is measured.")
 @click.option("--only", default="", help="Only settings whose name contains this.")
-@click.option("--real", "is_real", is_flag=True, help="Against vLLM on the CPU instead of the fake servers.")
+@click.option("--real", "is_real", is_flag=True, help="Against vLLM on the CPU as well.")
 def main(turns: int, only: str, is_real: bool) -> None:
     """Measure every setting."""
-    if is_real:
-        measure_real(turns)
-        return
     for name, (latency_seconds, sigma, in_flight, waves, share) in SETTINGS.items():
         if only not in name:
             continue
@@ -195,6 +192,8 @@ def main(turns: int, only: str, is_real: bool) -> None:
                 )
             ]
         )
+    if is_real:
+        measure_real(turns)
 
 
 if __name__ == "__main__":

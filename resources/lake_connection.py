@@ -196,6 +196,8 @@ def bare_cursor(address: LakeAddress, *, create: bool) -> Iterator[duckdb.DuckDB
         disconnect(address)
         raise
     finally:
+        # Closing waits for a query that Ctrl-C has ended on this side only.
+        cursor.interrupt()
         cursor.close()
 
 

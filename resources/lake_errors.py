@@ -145,3 +145,8 @@ def explained(folders: Sequence[Path] = ()) -> Iterator[None]:
         yield
     except (duckdb.Error, OSError) as error:
         raise explain(error, folders) from None
+    except RuntimeError as error:
+        # DuckDB looks for signals within a query, and wraps what their handler raises: Ctrl-C is no failed query.
+        if error.__cause__ is None or isinstance(error.__cause__, Exception):
+            raise
+        raise error.__cause__ from None

@@ -53,4 +53,6 @@ def open_project() -> Opened:
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     logging.getLogger("dagster").setLevel(logging.ERROR)
+    # It logs a trace of Ctrl-C where that comes while a connection is closed, and raises it as well.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     return Opened(build_project(Settings.from_environment()))

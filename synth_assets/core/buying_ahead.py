@@ -40,12 +40,14 @@ class BuyingAhead:
     def begin(self, parts: Mapping[Hashable, Iterable[DocumentRequests]]) -> None:
         """Start buying what the ledger lacks of these parts; those that were begun before are left out.
 
-        A purchase under way is waited for first. Raises what that one ended with.
+        A purchase under way is waited for first. Raises what that one ended with, until `finish` or `stop` was called:
+        what broke off is not begun again behind the back of whoever began it.
         """
         news = {part: documents for part, documents in parts.items() if part not in self._parts}
         if not news:
             return
-        self.finish()
+        self._join()
+        self.check()
         self._parts.update(news)
         self._documents.clear()
         # What was bought for before stays settled.

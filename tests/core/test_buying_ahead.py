@@ -181,8 +181,14 @@ def test_what_broke_off_can_be_begun_again_and_asks_only_for_the_rest(ledger):
     ahead = BuyingAhead(buyer)
     ahead.begin({"only": documents("a", "b", "c")})
     with pytest.raises(SynthError):
-        ahead.finish()
+        ahead.wait("only", 3, ["a", "b", "c"])
     assert not ahead.has_begun("only")
+    for _ in range(2):
+        # Nobody has ended the pass yet.
+        with pytest.raises(SynthError):
+            ahead.begin({"only": documents("a", "b", "c")})
+    with pytest.raises(SynthError):
+        ahead.finish()
 
     model._breaking = ""
     ahead.begin({"only": documents("a", "b", "c")})
