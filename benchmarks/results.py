@@ -35,14 +35,20 @@ class Program:
     options: tuple[str, ...] = ()
     is_peers: bool = False
     """Needs what `make bench-peers` installs."""
+    name: str = ""
+    """As it is asked for and kept; by default the file's."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.file.removesuffix(".py"))
 
 
 PROGRAMS = (
-    Program("throughput.py", "Rephrasing through the whole asset", ("--real",)),
+    Program("throughput.py", "Rephrasing through the whole asset"),
+    Program("throughput.py", "The same against vLLM", ("--only-real",), name="vllm"),
     Program("peers.py", "Beside other libraries", ("--turns", "3"), is_peers=True),
     Program("fullness.py", "The pipe over partition borders"),
     Program("reruns.py", "Reruns"),
-    Program("scale.py", "Memory and linearity"),
+    Program("scale.py", "Memory and linearity", ("--sizes", "10000,100000")),
     Program("ledger_lookup.py", "Looking up answers"),
     Program("perplexity.py", "Perplexity"),
     Program("start_up.py", "Start-up"),
@@ -93,8 +99,8 @@ def page(results: dict[str, Any]) -> str:
         "",
     ]
     for program in PROGRAMS:
-        if program.file in results:
-            lines += _section(program, results[program.file])
+        if program.name in results:
+            lines += _section(program, results[program.name])
     return "\n".join(lines)
 
 
@@ -120,10 +126,10 @@ def _section(program: Program, result: dict[str, Any]) -> list[str]:
 
 def choose(only: Sequence[str], has_peers: bool) -> list[Program]:
     """The programs to run."""
-    if unknown := set(only) - {program.file.removesuffix(".py") for program in PROGRAMS}:
+    if unknown := set(only) - {program.name for program in PROGRAMS}:
         raise click.BadParameter(f"there is no benchmark {sorted(unknown)[0]!r}")
     if only:
-        return [program for program in PROGRAMS if program.file.removesuffix(".py") in only]
+        return [program for program in PROGRAMS if program.name in only]
     return [program for program in PROGRAMS if program.is_peers == has_peers]
 
 
@@ -137,12 +143,12 @@ def main(only: tuple[str, ...], has_peers: bool) -> None:
     for program in choose(only, has_peers):
         click.echo(f"bench: {program.file} {' '.join(program.options)} ({platform.node()})")
         result = run(program)
-        results[program.file] = result
+        results[program.name] = result
         # After each one: what was measured stays when a later one is broken off.
         FIGURES.write_text(json.dumps(results, indent=1) + "\n")
         PAGE.write_text(page(results))
         if result["exit_code"]:
-            failed.append(program.file)
+            failed.append(program.name)
     click.echo(f"bench: written to {PAGE}")
     if failed:
         raise SystemExit(f"bench: failed: {', '.join(failed)}")

@@ -37,7 +37,7 @@ SETTINGS = {
     # name: latency in seconds, sigma of its logarithm, requests in flight, waves, share that is to be reached
     "1 to 4 s (log-normal), 64 in flight": (2.0, 0.35, 64, 10, 0.97),
     "1 to 4 s (log-normal), 256 in flight": (2.0, 0.35, 256, 10, 0.97),
-    "fixed 50 ms, 64 in flight": (0.05, 0.0, 64, 300, 0.9),
+    "fixed 50 ms, 64 in flight": (0.05, 0.0, 64, 100, 0.9),
 }
 
 
@@ -166,9 +166,12 @@ def measure_real(turns: int) -> None:
 @click.command()
 @click.option("--turns", default=3, help="How often each setting is measured.")
 @click.option("--only", default="", help="Only settings whose name contains this.")
-@click.option("--real", "is_real", is_flag=True, help="Against vLLM on the CPU as well.")
-def main(turns: int, only: str, is_real: bool) -> None:
+@click.option("--only-real", is_flag=True, help="Against vLLM on the CPU instead of the fake servers.")
+def main(turns: int, only: str, only_real: bool) -> None:
     """Measure every setting."""
+    if only_real:
+        measure_real(turns)
+        return
     for name, (latency_seconds, sigma, in_flight, waves, share) in SETTINGS.items():
         if only not in name:
             continue
@@ -192,8 +195,6 @@ def main(turns: int, only: str, is_real: bool) -> None:
                 )
             ]
         )
-    if is_real:
-        measure_real(turns)
 
 
 if __name__ == "__main__":
