@@ -48,7 +48,7 @@ PROGRAMS = (
     Program("peers.py", "Beside other libraries", ("--turns", "2"), is_peers=True),
     Program("fullness.py", "The pipe over partition borders"),
     Program("reruns.py", "Reruns"),
-    Program("scale.py", "Memory and linearity", ("--sizes", "10000,100000")),
+    Program("scale.py", "Memory and linearity", ("--sizes", "10000,50000")),
     Program("ledger_lookup.py", "Looking up answers"),
     Program("perplexity.py", "Perplexity"),
     Program("start_up.py", "Start-up"),
