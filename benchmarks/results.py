@@ -108,7 +108,7 @@ def _section(program: Program, result: dict[str, Any]) -> list[str]:
     lines = [
         f"## {program.title}",
         "",
-        f"`{result['command']}`, {result['measured_at'].replace('+00:00', ' UTC').replace('T', ' ')}, commit "
+        f"`{result['command']}`, {result['measured_at'].replace('T', ' ').replace('+00:00', ' UTC')}, commit "
         f"{result['commit']}, {result['machine']}, load before {result['load_before']}.",
         "",
     ]
