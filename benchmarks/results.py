@@ -44,11 +44,11 @@ class Program:
 
 PROGRAMS = (
     Program("throughput.py", "Rephrasing through the whole asset"),
-    Program("throughput.py", "The same against vLLM", ("--only-real", "--turns", "1"), name="vllm"),
-    Program("peers.py", "Beside other libraries", ("--turns", "2"), is_peers=True),
+    Program("throughput.py", "The same against vLLM", ("--only-real",), name="vllm"),
+    Program("peers.py", "Beside other libraries", ("--turns", "3"), is_peers=True),
     Program("fullness.py", "The pipe over partition borders"),
     Program("reruns.py", "Reruns"),
-    Program("scale.py", "Memory and linearity", ("--sizes", "10000,50000")),
+    Program("scale.py", "Memory and linearity", ("--sizes", "10000,100000,1000000")),
     Program("ledger_lookup.py", "Looking up answers"),
     Program("perplexity.py", "Perplexity"),
     Program("start_up.py", "Start-up"),

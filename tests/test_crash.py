@@ -197,7 +197,7 @@ def assert_nothing_is_held(home: Path) -> None:
         assert instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)) == []
         storage = instance.event_log_storage
         claimed = {key: storage.get_concurrency_info(key).claimed_slots for key in storage.get_concurrency_keys()}
-        assert not any(claimed.values())
+        assert claimed == {}
     for lock in [home / "lake" / "catalog.sqlite.lock", *(home / "dagster" / "processes").glob("*.lock")]:
         with lock.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,7 +6,6 @@ In: setting up and tearing down. Out: what is measured.
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import os
 import random
@@ -25,6 +24,7 @@ import dagster as dg  # noqa: E402
 import httpx  # noqa: E402
 
 from resources.embedded_vllm import prepared_smollm2  # noqa: E402
+from synth_assets.commands.opening import keep_what_is_loaded  # noqa: E402
 from synth_assets.definitions import project_defs  # noqa: E402
 from synth_assets.planning.run import RunSelection, RunSummary, StaleRunner  # noqa: E402
 from synth_assets.project import Project, build_project  # noqa: E402
@@ -157,9 +157,8 @@ class Bench:
         keys = definitions.resolve_asset_graph().get_all_asset_keys()
         others = [key for key in keys if ".".join(key.path) not in only]
         runner = StaleRunner(project, definitions, self.instance)
-        # As the command does (`synth_assets.commands.opening`): what there is now stays.
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 20)
+        # As the command does.
+        keep_what_is_loaded()
 
         def run() -> RunSummary:
             summary = runner.run(RunSelection(strategies, (), others))

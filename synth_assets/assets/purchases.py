@@ -23,6 +23,21 @@ class Purchases:
         object.__setattr__(self, "rephrase_ahead", BuyingAhead(self.rephrase))
         object.__setattr__(self, "judge_ahead", BuyingAhead(self.judge))
 
+    def finish(self) -> None:
+        """Wait for the end of what is under way; raises what buying rephrases ended with.
+
+        A table has its last answer a moment before the purchase is over: only then are its counts complete.
+        """
+        self.rephrase_ahead.finish()
+        # The step that asked for judgements has failed with the same error, and is named in the summary.
+        with contextlib.suppress(Exception):
+            self.judge_ahead.finish()
+
+    def stop(self) -> None:
+        """End what is under way now: what is in flight is cut off, what is answered is kept."""
+        self.rephrase_ahead.stop()
+        self.judge_ahead.stop()
+
     def total(self) -> PurchaseReport:
         """Counts of both together."""
         total = PurchaseReport()

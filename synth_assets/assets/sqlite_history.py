@@ -6,6 +6,7 @@ In: SELECTs over the tables that `History` asks about. Out: writing, which only 
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,6 @@ KNOWN_REVISION = "29b539ebc72a"
 """Alembic's revision of the tables that are read here; with any other, nothing is assumed of them."""
 _OTHER_STORAGE = {"storage", "run_storage", "event_log_storage", "schedule_storage", "instance_class"}
 """Entries of dagster.yaml with which the events may be somewhere else."""
-_STORAGE_IDS_PER_QUERY = 500
 _BUSY_SECONDS = 30.0
 
 
@@ -63,13 +63,10 @@ class SqliteHistory:
 
     def materializations(self, key: dg.AssetKey, storage_ids: Sequence[int]) -> Sequence[EventLogEntry]:
         """The materializations of an asset with these storage ids."""
-        found: list[EventLogEntry] = []
-        for start in range(0, len(storage_ids), _STORAGE_IDS_PER_QUERY):
-            chunk = storage_ids[start : start + _STORAGE_IDS_PER_QUERY]
-            marks = ", ".join("?" * len(chunk))
-            statement = f"SELECT event FROM event_logs WHERE asset_key = ? AND id IN ({marks})"  # noqa: S608
-            found += self._events(statement, [key.to_string(), *chunk])
-        return found
+        statement = (
+            "SELECT event FROM event_logs WHERE asset_key = ? AND id IN (SELECT value FROM json_each(?)) ORDER BY id"
+        )
+        return list(self._events(statement, [key.to_string(), json.dumps(list(storage_ids))]))
 
     def last_materialization(self, key: dg.AssetKey) -> EventLogEntry | None:
         """The latest materialization of an asset, whatever its partition."""

@@ -43,8 +43,6 @@ class _PutAside:
 class MissingRequests:
     """Goes through a stream once, in rounds; what another run has claimed is tried again in each round.
 
-    A round is gone through on one thread while `asked` and `settle` are called on another.
-
     Counts: `answered_count` (found in the ledger, or a repetition within the stream) and `put_aside_count`.
     `on_settled` is told the keys that were found answered, or that failed; those that are kept, the writer tells.
     """
@@ -111,9 +109,8 @@ class MissingRequests:
         """Those of the chunk that have no answer and are not under way, by key."""
         looked_up_at = datetime.now(UTC)
         by_key = {planned.request.request_key: planned for planned in chunk}
-        # In flight first, uncommitted second, the ledger third: a key that moves on in between is found by one.
-        under_way = {key for key in by_key if key in self._asked or key in self._put_aside}
-        under_way |= self._writer.pending_keys()
+        # In flight and uncommitted first, the ledger second: a key that is committed in between is found by one.
+        under_way = self._asked.keys() | self._put_aside.keys() | self._writer.pending_keys()
         known = self._ledger.known_keys(list(by_key))
         unknown = {}
         settled = set(known)

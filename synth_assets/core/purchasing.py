@@ -24,15 +24,10 @@ from resources.inference import (
     TextGenerator,
 )
 from synth_assets.core.missing_requests import MissingRequests
-from synth_assets.core.reading_ahead import ReadingAhead
 from synth_assets.core.request_planning import PlannedRequest
 
 SECONDS_BETWEEN_LOOKS = 0.5
 """How often a run that has nothing else to do looks for what it awaits from another one."""
-
-READ_AHEAD = 256
-"""Requests that are planned, looked up and claimed before the generator takes them: a third of a second of a server
-that answers 750 a second; a look-up takes a tenth."""
 
 
 @dataclass
@@ -120,10 +115,10 @@ class Purchaser:
     ) -> PurchaseReport:
         """Ask for every request that the ledger lacks and commit the answers as they come.
 
-        The stream is pulled on a thread of its own, a bounded number of requests ahead of the generator. A failed
-        request ends in `failures`, never as a row. The generator is asked for only when at least one answer is missing.
-        What another run is asking for is awaited at the end, and asked for here when that run fails or dies.
-        `on_settled` is told, on any thread, the keys of which the answers are in the ledger now or have failed.
+        The stream is pulled only as fast as the generator sends. A failed request ends in `failures`, never as a row.
+        The generator is asked for only when at least one answer is missing. What another run is asking for is awaited
+        at the end, and asked for here when that run fails or dies. `on_settled` is told, on any thread, the keys of
+        which the answers are in the ledger now or have failed.
         """
         self._stopping.clear()
         current = PurchaseReport()
@@ -158,20 +153,20 @@ class Purchaser:
         self, missing: MissingRequests, writer: CompletionWriter, current: PurchaseReport, tell: Callable[[], None]
     ) -> bool:
         """Send one round; False when there was nothing to send."""
-        with ReadingAhead(missing.round(), READ_AHEAD) as requests:
-            first = next(requests, None)
-            if first is None:
-                return False
-            generator = self._generator()
-            self._asking = generator
-            sent = takewhile(lambda _: not self._stopping.is_set(), chain([first], requests))
-            with closing(_generate(generator, sent)) as completions:
-                for completion in completions:
-                    planned = missing.asked(completion.request_key)
-                    is_kept = self._keep(planned, completion, generator, writer, current)
-                    # Forgotten only when it is kept: at every moment the key is asked, pending or committed.
-                    missing.settle(completion.request_key, is_kept=is_kept)
-                    tell()
+        requests = missing.round()
+        first = next(requests, None)
+        if first is None:
+            return False
+        generator = self._generator()
+        self._asking = generator
+        sent = takewhile(lambda _: not self._stopping.is_set(), chain([first], requests))
+        with closing(_generate(generator, sent)) as completions:
+            for completion in completions:
+                planned = missing.asked(completion.request_key)
+                is_kept = self._keep(planned, completion, generator, writer, current)
+                # Forgotten only when it is kept: at every moment the key is asked, pending or committed.
+                missing.settle(completion.request_key, is_kept=is_kept)
+                tell()
         return True
 
     def _keep(

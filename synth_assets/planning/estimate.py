@@ -29,14 +29,14 @@ KEYS_PER_LOOKUP = 4096
 class StrategyPlan:
     """What one strategy would ask for: counts of requests, tokens and money for those not in the ledger."""
 
-    to_generate: int
-    answered_from_ledger: int
-    documents: int
-    prompt_tokens: int
-    completion_tokens: int
-    flops: float
-    gpu_hours: float
-    cost_usd: float
+    to_generate: int = 0
+    answered_from_ledger: int = 0
+    documents: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    flops: float = 0.0
+    gpu_hours: float = 0.0
+    cost_usd: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """The form that `plan --json` prints."""
@@ -68,7 +68,7 @@ def _strategy_plan(
 ) -> StrategyPlan:
     if not files:
         # The planner reads the tokenizer and what the ledger has learned: 0.2 s for nothing.
-        return StrategyPlan(0, 0, 0, 0, 0, 0.0, 0.0, 0.0)
+        return StrategyPlan()
     planner = request_planner(strategy, project.rephraser, project.ledger, project.roots)
     documents = _Counted(_documents(project, files, stale_seeds))
     answered = sent = prompt_tokens = completion_tokens = 0

@@ -140,16 +140,16 @@ class StaleRunner:
             blocked = {(item.asset, item.partition) for item in stale if self._is_blocked(versions, item, bad)}
             bad |= blocked
             todo[key] = [item for item in stale if (item.asset, item.partition) not in blocked]
-        ahead = self._project.purchases.rephrase_ahead
+        purchases = self._project.purchases
         try:
             self._begin_buying(todo)
             for key in self._in_buying_order(todo):
                 for chunk in _ranges(todo[key], versions.partitions(key)):
-                    ahead.check()
+                    purchases.rephrase_ahead.check()
                     self._materialize(key, chunk, bad, summary)
-            ahead.finish()
+            purchases.finish()
         except BaseException:
-            ahead.stop()
+            purchases.stop()
             raise
         self._progress.end()
 

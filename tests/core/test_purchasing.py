@@ -16,7 +16,7 @@ from resources.ledger import Ledger
 from resources.ledger_writer import LedgerWriter
 from resources.testing import FakeGenerator
 from synth_assets.core.missing_requests import FIRST_LOOKUP
-from synth_assets.core.purchasing import READ_AHEAD, Purchaser, PurchaseStoppedError
+from synth_assets.core.purchasing import Purchaser, PurchaseStoppedError
 from synth_assets.core.request_planning import PlannedRequest
 from synth_assets.core.strategy import Strategy
 from synth_assets.strategies import discover
@@ -202,7 +202,7 @@ def test_an_interruption_closes_the_generator_so_that_nothing_more_is_sent():
     assert generator.request_count == 2
 
 
-def test_the_stream_is_pulled_only_as_far_as_it_is_read_ahead():
+def test_the_stream_is_pulled_only_as_far_as_one_look_up_ahead():
     pulled: list[str] = []
 
     def endless() -> Iterator[str]:
@@ -216,7 +216,7 @@ def test_the_stream_is_pulled_only_as_far_as_it_is_read_ahead():
     buyer, _ = purchaser(FakeGenerator(answer))
     with pytest.raises(KeyboardInterrupt):
         buyer.buy(wanted(endless()))
-    assert len(pulled) <= FIRST_LOOKUP + READ_AHEAD
+    assert len(pulled) == FIRST_LOOKUP
 
 
 def test_an_entry_says_what_it_was_bought_for_and_what_was_expected():

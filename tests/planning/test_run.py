@@ -18,6 +18,7 @@ import pytest
 from resources.inference import ServedModel
 from resources.testing import Behaviour, Fault
 from synth_assets.assets.partition_rows import PARTITIONS_PER_TRANSACTION
+from synth_assets.core.purchasing import PurchaseReport
 from synth_assets.core.strategy import AnswerContext
 from synth_assets.strategies import discover
 
@@ -43,6 +44,19 @@ def test_a_first_run_materializes_everything_and_a_second_run_nothing(workplace,
     assert (summary.materialized, summary.failed) == ([], [])
     assert workplace.server.request_count == sent
     assert project.purchases.total().requests_sent == 0
+
+
+def test_what_a_run_counts_is_complete_also_when_a_purchase_ends_after_its_table(workplace, make_article, monkeypatch):
+    add = PurchaseReport.add
+
+    def late(self: PurchaseReport, other: PurchaseReport) -> None:
+        time.sleep(0.5)
+        add(self, other)
+
+    monkeypatch.setattr(PurchaseReport, "add", late)
+    workplace.write("a.jsonl", [make_article(1)])
+    _, project = workplace.run()
+    assert project.purchases.total().requests_sent == workplace.server.request_count
 
 
 def test_documents_in_equal_rows_plus_drops_for_every_strategy_and_file(workplace, make_article):
