@@ -18,7 +18,7 @@ import pyarrow as pa
 from resources.errors import LakeError
 from resources.lake_address import LakeAddress, write_lock
 from resources.lake_connection import NoLakeError, bare_cursor, disconnect, lake_cursor, upgrade_lake
-from resources.lake_errors import explained, retrying
+from resources.lake_errors import NoTableError, explained, retrying
 from resources.lake_query import query_read_only
 from resources.lake_write import (
     Replacement,
@@ -92,7 +92,7 @@ class Lake:
         split(table)
         with explained(self._address.local_folders):
             try:
-                with lake_cursor(self._address, create=False) as cursor:
+                with lake_cursor(self._address) as cursor:
                     return bool(table_types(cursor, table))
             except NoLakeError:
                 return False
@@ -114,18 +114,18 @@ class Lake:
         matches, parameters = condition(where or {})
         selected = "*" if names is None else ", ".join(map(identifier, names))
         statement = f"SELECT {selected} FROM {quoted(table)} WHERE {matches}"  # noqa: S608
-        if not self.has_table(table):
-            if schema is None:
-                raise LakeError(f"The lake has no table {table} yet.", "Materialize it first.")
-            return pa.RecordBatchReader.from_batches(schema, iter(()))
         batches = self._batches(statement, parameters, schema)
-        stream_schema = next(batches)
-        assert isinstance(stream_schema, pa.Schema)
+        try:
+            stream_schema = next(batches)
+        except (NoLakeError, NoTableError):
+            if schema is None:
+                raise LakeError(f"The lake has no table {table} yet.", "Materialize it first.") from None
+            return pa.RecordBatchReader.from_batches(schema, iter(()))
         return pa.RecordBatchReader.from_batches(stream_schema, batches)
 
     def _batches(self, statement: str, parameters: Sequence[Any], schema: pa.Schema | None) -> Iterator[Any]:
         """First the schema, then the batches: the cursor lives as long as its stream does."""
-        with explained(self._address.local_folders), lake_cursor(self._address, create=False) as cursor:
+        with explained(self._address.local_folders), lake_cursor(self._address) as cursor:
             reader = cursor.execute(statement, parameters).to_arrow_reader(_BATCH_ROWS)
             yield reader.schema if schema is None else schema
             for batch in reader:
@@ -145,7 +145,7 @@ class Lake:
         self, sql: str, parameters: Sequence[Any] = (), arrow_tables: Mapping[str, pa.Table] | None = None
     ) -> pa.Table:
         """Rows of the project's own SQL; `arrow_tables` can be joined by name. Not for a user's SQL."""
-        with explained(self._address.local_folders), lake_cursor(self._address, create=False) as cursor:
+        with explained(self._address.local_folders), lake_cursor(self._address) as cursor:
             for name, rows in (arrow_tables or {}).items():
                 cursor.register(name, rows)
             return cursor.execute(sql, list(parameters)).to_arrow_table()
@@ -216,7 +216,7 @@ class Lake:
 
     def _maintain(self, statement: str, parameters: Sequence[Any] = ()) -> None:
         for attempt in retrying():
-            with attempt, lake_cursor(self._address, create=False) as cursor, write_lock(self._address):
+            with attempt, bare_cursor(self._address, create=False) as cursor, write_lock(self._address):
                 cursor.execute(statement, parameters).fetchall()
 
     def _transaction(self, work: Callable[[duckdb.DuckDBPyConnection], list[int]]) -> list[int]:

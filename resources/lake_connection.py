@@ -169,24 +169,22 @@ _registry_lock = threading.RLock()
 
 
 @contextlib.contextmanager
-def lake_cursor(address: LakeAddress, *, create: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A cursor of its own (transaction, registered tables) on this process's connection to the lake.
+def lake_cursor(address: LakeAddress) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A cursor of its own (registered tables) on this process's connection to the lake, in one reading transaction.
 
     The first call of a process attaches the lake (about 0.3 s). A forked child attaches anew: DuckDB does
-    not survive a fork. Raises NoLakeError where there is no lake and `create` is False; nothing is written
-    then.
+    not survive a fork. Raises NoLakeError where there is no lake; nothing is written.
     """
-    with bare_cursor(address, create=create) as cursor:
+    with bare_cursor(address, create=False) as cursor:
+        # One transaction reads the catalogue once, for `USE` and for what follows: 9 ms for a query, not 14.
+        cursor.begin()
         cursor.execute("USE lake")
         yield cursor
 
 
 @contextlib.contextmanager
 def bare_cursor(address: LakeAddress, *, create: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-    """As `lake_cursor`, but `USE lake` is left to the caller.
-
-    It reads the catalogue (3 ms); inside the caller's own transaction that reading is done once, not twice.
-    """
+    """As `lake_cursor`, but the transaction and `USE lake` are the caller's; makes a lake where it may `create`."""
     with _registry_lock:
         cursor = _attached(address, create=create, is_writer=create).connection.cursor()
     try:

@@ -35,6 +35,8 @@ _FORMAT_MISMATCH = re.compile(r"catalog version is (\S+), but the extension requ
 
 UPGRADE_REMEDY = "Run `synth upgrade`: it keeps every row. Earlier releases cannot open the lake afterwards."
 
+_NO_TABLE = re.compile(r"Table with name \S+ does not exist")
+
 _PASSWORD = re.compile(r"(password\s*=\s*)('[^']*'|\S+)|(://[^:/@\s]*:)[^@\s]*(?=@)", re.IGNORECASE)
 
 _REMEDIES: tuple[tuple[str, str, str], ...] = (
@@ -79,6 +81,10 @@ _REMEDIES: tuple[tuple[str, str, str], ...] = (
         "Check LAKE_DATA_PATH and the AWS_… variables (AWS_ENDPOINT_URL, keys and region).",
     ),
 )
+
+
+class NoTableError(LakeError):
+    """Nothing has been stored under that name yet."""
 
 
 def is_conflict(error: BaseException) -> bool:
@@ -132,7 +138,8 @@ def explain(error: Exception, folders: Sequence[Path] = ()) -> LakeError:
         if re.search(pattern, message, re.IGNORECASE):
             where = f" {fullest([*folders, Path(tempfile.gettempdir())])}." if pattern == FULL else ""
             return LakeError(f"{fact}{where} ({message})", remedy)
-    return LakeError(f"The lake refused an operation: {message}")
+    refused = f"The lake refused an operation: {message}"
+    return NoTableError(refused) if _NO_TABLE.search(message) else LakeError(refused)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import resources.lake as lake_module
 from resources.errors import LakeError
 from resources.lake import Lake, NoLakeError, Replacement
-from resources.lake_connection import lake_cursor, open_lake
+from resources.lake_connection import bare_cursor, open_lake
 from resources.lake_errors import explained
 from resources.scratch import scratch_folder
 
@@ -45,7 +45,8 @@ def module_lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
 def lake(module_lake: Lake) -> Iterator[Lake]:
     """A lake without tables."""
     yield module_lake
-    with lake_cursor(module_lake._address, create=True) as cursor:
+    with bare_cursor(module_lake._address, create=True) as cursor:
+        cursor.execute("USE lake")
         for schema in ("rephrased", "seed", "ledger"):
             cursor.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
 

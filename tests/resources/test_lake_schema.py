@@ -15,7 +15,7 @@ import resources.lake as lake_module
 from resources.errors import LakeError
 from resources.inference import Completion, LedgerEntry, ServedModel
 from resources.lake import Lake
-from resources.lake_connection import lake_cursor, open_lake
+from resources.lake_connection import bare_cursor, lake_cursor, open_lake
 from resources.lake_errors import explained
 from resources.lake_schema import OLDEST_VERSION, SCHEMA_VERSION, UPGRADE_STEPS, UpgradeStep
 from resources.ledger import COMPLETIONS, COMPLETIONS_SCHEMA, Ledger
@@ -39,7 +39,8 @@ def entry(key: str) -> LedgerEntry:
 
 
 def change(lake: Lake, *statements: str) -> None:
-    with lake_cursor(lake._address, create=True) as cursor:
+    with bare_cursor(lake._address, create=True) as cursor:
+        cursor.execute("USE lake")
         for statement in statements:
             cursor.execute(statement)
     lake.close()
@@ -57,7 +58,7 @@ def make_oldest(lake: Lake) -> None:
 
 
 def version(lake: Lake) -> list[int]:
-    with lake_cursor(lake._address, create=False) as cursor:
+    with lake_cursor(lake._address) as cursor:
         return [row[0] for row in cursor.execute("SELECT version FROM meta.schema_version").fetchall()]
 
 

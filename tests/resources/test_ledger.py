@@ -16,7 +16,7 @@ import resources.ledger as ledger_module
 from resources.errors import LakeError
 from resources.inference import Completion, LedgerEntry, ServedModel
 from resources.lake import Lake
-from resources.lake_connection import lake_cursor
+from resources.lake_connection import bare_cursor, lake_cursor
 from resources.ledger import COMPLETIONS, COMPLETIONS_SCHEMA, Ledger, PerplexityScore
 from resources.ledger_writer import LedgerWriter
 
@@ -36,7 +36,8 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
 def ledger(lake: Lake) -> Iterator[Ledger]:
     """An empty ledger."""
     yield Ledger(lake)
-    with lake_cursor(lake._address, create=True) as cursor:
+    with bare_cursor(lake._address, create=True) as cursor:
+        cursor.execute("USE lake")
         cursor.execute("DROP SCHEMA IF EXISTS ledger CASCADE")
 
 
@@ -415,7 +416,7 @@ def test_a_look_up_opens_only_the_files_of_the_time_in_which_its_answers_were_bo
     files = ledger.lake.query("SELECT DISTINCT filename, request_key FROM ledger.completions")
     by_key = dict(zip(files["request_key"].to_pylist(), files["filename"].to_pylist(), strict=True))
     (sql, moments), *_ = ledger._bought_when({"then", "unknown"}).items()
-    with lake_cursor(ledger.lake._address, create=False) as cursor:
+    with lake_cursor(ledger.lake._address) as cursor:
         statement = f"EXPLAIN ANALYZE SELECT completion FROM {COMPLETIONS} WHERE {sql}"
         plan = "".join(cursor.execute(statement, moments).fetchall()[0][1].split()).replace("│", "")
     assert "TotalFilesRead:1" in plan
@@ -425,7 +426,8 @@ def test_a_look_up_opens_only_the_files_of_the_time_in_which_its_answers_were_bo
 
 def test_answers_bought_at_many_far_apart_times_are_all_found(ledger: Ledger) -> None:
     ledger.record([entry(f"key-{i}", f"text {i}") for i in range(40)])
-    with lake_cursor(ledger.lake._address, create=True) as cursor:
+    with bare_cursor(ledger.lake._address, create=True) as cursor:
+        cursor.execute("USE lake")
         apart = "created_at + to_hours(CAST(substr(request_key, 5) AS BIGINT))"
         cursor.execute(f"UPDATE {COMPLETIONS} SET created_at = {apart}")
     asked = [f"key-{i}" for i in range(0, 40, 2)]
