@@ -60,10 +60,6 @@ class BuyingAhead:
         atexit.register(self.stop)
         self._thread.start()
 
-    def has_begun(self, part: Hashable) -> bool:
-        """True once a part was bought for, also where some of its requests failed."""
-        return part in self._parts
-
     def wait(self, part: Hashable, document_count: int | None, request_keys: Collection[str]) -> float | None:
         """Wait until these requests, of the first `document_count` documents of the part, are answered or failed.
 

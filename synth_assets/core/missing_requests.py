@@ -18,8 +18,8 @@ from resources.inference import CompletionLedger, CompletionRequest, CompletionW
 from synth_assets.core.request_planning import PlannedRequest
 
 FIRST_LOOKUP, LATER_LOOKUPS = 64, 4096
-"""Keys per ledger look-up: the first is small so that the pipe fills at once, later ones, each four times as large as
-the one before, amortise the query. Where answers have to be asked for, no more than are claimed together: while 4,096
+"""Keys per ledger look-up: the first is small so that the pipe fills at once, later ones, each twice as large as the
+one before, amortise the query. Where answers have to be asked for, no more than are claimed together: while 4,096
 documents are planned, which takes 2 s, the pipe would run empty."""
 
 CLAIMED_TOGETHER = 512
@@ -101,7 +101,7 @@ class MissingRequests:
             chunk = list(islice(self._stream, self._lookup_size))
             self._has_more = bool(chunk)
             unknown = self._unknown(chunk)
-            self._lookup_size = min(4 * self._lookup_size, CLAIMED_TOGETHER if unknown else LATER_LOOKUPS)
+            self._lookup_size = min(2 * self._lookup_size, CLAIMED_TOGETHER if unknown else LATER_LOOKUPS)
             yield from self._claimed(unknown)
             yield from self._retried()
 
