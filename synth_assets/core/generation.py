@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from resources.inference import Completion, CompletionLedger, Tokenizer
 from synth_assets.core.postprocessing import FinishedSegment, finish_segment
 from synth_assets.core.request_planning import Drop, PlannedDocument, RequestPlanner, SeedDocument, planned_documents
+from synth_assets.core.screening import Screen, first_rejection
 from synth_assets.core.segmentation import Segment
 from synth_assets.core.strategy import AnswerContext, Strategy
 
@@ -86,15 +87,21 @@ def tabulate(
     tokenizer: Tokenizer,
     strategy_fingerprint: str,
     wait: Wait = nothing_is_bought,
+    screens: Sequence[Screen] = (),
 ) -> Iterator[RephrasedDocument | Drop | Unanswered]:
-    """Make exactly one row, drop or unanswered mark of each document, from the ledger alone: no call is made."""
+    """Make exactly one row, drop or unanswered mark of each document, from the ledger alone: no call is made.
+
+    A text that one of the `screens` rejects is a drop with that screen's reason.
+    """
     planned = planned_documents(documents, planner)
     reader = AnswerReader(ledger, wait)
     while chunk := list(islice(planned, reader.chunk_size)):
         keys = [asked.request.request_key for plan in chunk for asked in plan.requests]
         answers = reader.fetch(len(chunk), keys)
         finished = [_finish_document(plan, planner, answers, strategy_fingerprint) for plan in chunk]
-        yield from _drop_short(finished, planner.strategy, tokenizer)
+        long_enough = _drop_short(finished, planner.strategy, tokenizer)
+        for plan, item in zip(chunk, long_enough, strict=True):
+            yield _screened(plan.document, item, planner.strategy, screens)
 
 
 def _finish_document(
@@ -131,6 +138,29 @@ def _finish_document(
             "strategy_fingerprint": strategy_fingerprint,
             "segments": spans,
         }
+    )
+
+
+def _screened(
+    document: SeedDocument,
+    item: RephrasedDocument | Drop | Unanswered,
+    strategy: Strategy,
+    screens: Sequence[Screen],
+) -> RephrasedDocument | Drop | Unanswered:
+    """The row, or the drop that a screen makes of it."""
+    if not isinstance(item, RephrasedDocument):
+        return item
+    rejection = first_rejection(screens, document.text, item.row["text"])
+    if rejection is None:
+        return item
+    return Drop(
+        document.document_id,
+        document.curator_file,
+        document.row_number,
+        strategy.name,
+        rejection.stage,
+        rejection.reason,
+        rejection.detail,
     )
 
 
