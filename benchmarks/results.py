@@ -49,13 +49,16 @@ PROGRAMS = (
     Program("fullness.py", "The pipe over partition borders"),
     Program("reruns.py", "Reruns"),
     Program("scale.py", "Memory and linearity", ("--sizes", "10000,100000,1000000")),
-    Program("ledger_lookup.py", "Looking up answers"),
+    Program("ledger_lookup.py", "Looking up answers", ("--answers", "10000000")),
     Program("perplexity.py", "Perplexity"),
     Program("start_up.py", "Start-up"),
     Program("client_work.py", "The client's own work"),
+    Program("measures.py", "Measures and gates"),
+    Program("near_duplicates.py", "Near-duplicates and decontamination"),
     Program("plan_time.py", "Planning"),
     Program("sensor_tick.py", "The sensor"),
     Program("kills.py", "Kills"),
+    Program("planted_faults.py", "The judge, judged", ("--embedded",)),
 )
 
 

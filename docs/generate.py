@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from synth_assets.cli import main as synth
-from synth_assets.core import tables
+from synth_assets.core import quality_tables, tables
 from synth_assets.core.tables import TableSpec, multistrategy, rephrased
 from synth_assets.strategies import discover
 
@@ -68,6 +68,12 @@ SETTINGS: Sequence[tuple[str, str, str]] = [
         "each strategy's own",
         "caps the free-text answers of every strategy, for slow servers; structured answers keep their limit",
     ),
+    ("KEEP_MARKDOWN", "0", "`1` leaves the Markdown of answers as it is; changing it costs no call"),
+    (
+        "SOURCE_BEFORE_QUESTIONS",
+        "0",
+        "`1` puts each passage before its questions and answers, as Nemotron-CC does; changing it costs no call",
+    ),
     ("JUDGE_SHARE", "1", "share of the documents that is judged, from 0 to 1"),
     (
         "PERPLEXITY_MODEL",
@@ -76,6 +82,13 @@ SETTINGS: Sequence[tuple[str, str, str]] = [
     ),
     ("SYNTH_MODELS", "`~/.cache/synth_assets/models`", "prepared weights, shared by all projects of a user"),
     ("SYNTH_VLLM_VENV", "`.venv-vllm` beside `.venv`", "virtual environment of the embedded vLLM"),
+    (
+        "EVALUATION_SETS",
+        "none",
+        "folder of evaluation sets (`*.jsonl`, `*.jsonl.gz`, `*.parquet`, also in subfolders): documents and texts "
+        "that share a run of words with one are dropped",
+    ),
+    ("DECONTAMINATION_NGRAM", "13", "words of such a run, from 8 to 13"),
     ("COST_HARDWARE", "`4xH100-SXM`", "what costs are computed for: `2xL40S`, `8xH200-SXM`, …"),
     ("COST_GPU_HOUR_USD", "the catalogue's", "price of one GPU-hour in dollars"),
 ]
@@ -106,7 +119,7 @@ def commands_part() -> str:
     """The commands and their options, as `--help` has them."""
     rows = []
     for name, command in sorted(synth.commands.items()):
-        arguments = [str(p.name).upper() for p in command.params if p.param_type_name == "argument"]
+        arguments = [str(p.metavar or p.name).upper() for p in command.params if p.param_type_name == "argument"]
         options = [f"`{p.opts[0]}`" for p in command.params if p.param_type_name == "option"]
         usage = " ".join(["synth", name, *arguments])
         rows.append((f"`{usage}`", (command.help or "").replace("\n", " "), ", ".join(options)))
@@ -116,7 +129,9 @@ def commands_part() -> str:
 def tables_part() -> str:
     """Every table with its columns."""
     strategies = discover()
-    specs: list[TableSpec] = [value for value in vars(tables).values() if isinstance(value, TableSpec)]
+    specs: list[TableSpec] = [
+        value for part in (tables, quality_tables) for value in vars(part).values() if isinstance(value, TableSpec)
+    ]
     specs += [rephrased(strategy.name, "One seed document in that strategy.") for strategy in strategies]
     specs.append(multistrategy(tuple(strategy.name for strategy in strategies)))
     rows = [(spec.name, spec.description, spec.schema.names) for spec in specs]

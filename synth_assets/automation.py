@@ -16,7 +16,7 @@ from typing import cast
 import dagster as dg
 
 from resources.lake import Lake
-from synth_assets.assets.keys import BASELINE
+from synth_assets.assets.keys import ASKED_FOR_BY_NAME
 from synth_assets.automation_tick import AutomationTick, Request
 from synth_assets.run_requests import RETRY_TAGS
 
@@ -94,11 +94,11 @@ def write_requests(requests: Mapping[str | None, Request]) -> str:
 def automated(
     assets: Sequence[dg.AssetsDefinition | dg.AssetSpec], lake: Lake
 ) -> list[dg.AssetsDefinition | dg.AssetSpec]:
-    """The assets, those that are made from others carrying the condition; measuring the server is asked for by name."""
+    """The assets, those that are made from others carrying the condition, but for what is asked for by name."""
     condition = StaleByPlan(lake)
 
     def with_condition(spec: dg.AssetSpec) -> dg.AssetSpec:
-        return spec if spec.key == BASELINE else spec.replace_attributes(automation_condition=condition)
+        return spec if spec.key in ASKED_FOR_BY_NAME else spec.replace_attributes(automation_condition=condition)
 
     return [
         asset.map_asset_specs(with_condition)

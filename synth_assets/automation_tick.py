@@ -14,7 +14,7 @@ import dagster as dg
 from dagster import DagsterEventType, DagsterInstance
 
 from resources.lake import Lake
-from synth_assets.assets.keys import BASELINE, CURATED, CURATOR_FILES
+from synth_assets.assets.keys import ASKED_FOR_BY_NAME, CURATED, CURATOR_FILES
 from synth_assets.assets.versions import CODE_VERSION_TAG, DATA_VERSION_TAG, FAILED_TAG, UPSTREAM_TAG, Versions
 from synth_assets.jobs import BRING_UP_TO_DATE
 from synth_assets.observed_roots import ObservedRoots
@@ -59,7 +59,7 @@ class AutomationTick:
         observed = roots.of(CURATOR_FILES) or {}
         names = [str(name) for name in here.partitions(CURATED) if name in observed]
         self._versions = here.with_partitions(names)
-        self._planner = StalePlanner(graph, self._versions, lake, excluded=(BASELINE,))
+        self._planner = StalePlanner(graph, self._versions, lake, excluded=ASKED_FOR_BY_NAME)
         self._is_held = not roots.has_models or is_brought_up_to_date(instance)
         self._unsettled: dict[dg.AssetKey, set[str | None]] = {}
         self._failed: dict[dg.AssetKey, set[str | None]] = {}

@@ -172,25 +172,56 @@ def report() -> None:
 
 
 @main.command()
-@click.argument("merged_id")
+@click.argument("identity", metavar="ID")
 @json_option
-def trace(merged_id: str, as_json: bool) -> None:
-    """Everything behind one merged document: source, segments, prompts, calls, measures."""
+def trace(identity: str, as_json: bool) -> None:
+    """Everything behind one merged_id: source, segments, prompts, calls, measures; or what became of a document_id."""
     from synth_assets.commands.trace import trace_command
 
-    trace_command(merged_id, as_json)
+    trace_command(identity, as_json)
 
 
 @main.command()
 @click.argument("directory", type=click.Path(file_okay=False))
 @click.option("--format", "file_format", type=click.Choice(["parquet", "jsonl"]), default="parquet", show_default=True)
 @click.option("--wide", is_flag=True, help="One row for each seed document, a column for each strategy.")
+@click.option("--real-share", type=click.FloatRange(0, 1), help="Share of tokens that are real text, such as 0.4.")
+@click.option("--weights", help="Tokens by strategy in proportion, such as wiki_rephrase=2,distill=1; others get 0.")
+@click.option("--token-budget", help="Tokens of the whole, such as 500k, 10M or 1.5B.")
+@click.option("--max-repeats", type=click.IntRange(min=1), default=1, show_default=True,
+              help="How often a document may be repeated where its part is too small for its share.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0), help="Of the shuffle and of what a budget cuts off.  [default: 0]")
+@click.option("--shards", type=click.IntRange(1, 99_999), help="Files of equal numbers of rows, shuffled.")
+@click.option("--keep-near-duplicates", is_flag=True, help="Leave in what merged.near_duplicates lists.")
 @json_option
-def export(directory: str, file_format: str, wide: bool, as_json: bool) -> None:
-    """Write the training data to DIRECTORY."""
-    from synth_assets.commands.export import export_command
+def export(
+    directory: str,
+    file_format: str,
+    wide: bool,
+    real_share: float | None,
+    weights: str | None,
+    token_budget: str | None,
+    max_repeats: int,
+    seed: int | None,
+    shards: int | None,
+    keep_near_duplicates: bool,
+    as_json: bool,
+) -> None:
+    """Write the training data to DIRECTORY: everything once, or a shuffled mix where one is asked for."""
+    from synth_assets.core.mixture import MixOptions, parse_token_budget, parse_weights
 
-    export_command(directory, file_format, wide, as_json)
+    mix = MixOptions(
+        real_share,
+        None if weights is None else parse_weights(weights),
+        None if token_budget is None else parse_token_budget(token_budget),
+        max_repeats,
+    )
+    if wide and (not mix.is_everything or max_repeats > 1 or seed is not None or shards or keep_near_duplicates):
+        raise click.UsageError("--wide writes one row for each seed document: it knows no mix, seed or shards.")
+    from synth_assets.commands.export import export_command
+    from synth_assets.exporting.long_form import ExportOptions
+
+    export_command(directory, ExportOptions(file_format, mix, seed, shards, keep_near_duplicates), wide, as_json)
 
 
 @main.command()

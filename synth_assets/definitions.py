@@ -12,16 +12,21 @@ import dagster as dg
 
 from synth_assets.assets.checks import build_checks
 from synth_assets.assets.dead_runs import end_dead_runs
+from synth_assets.assets.experiments import proxy_pretraining
 from synth_assets.assets.exports import multistrategy_file
 from synth_assets.assets.judge_scores import judge_scores
 from synth_assets.assets.keys import FILES_ROOT
 from synth_assets.assets.merged import build_merged_assets
 from synth_assets.assets.models import models
+from synth_assets.assets.near_duplicates import near_duplicate_documents
 from synth_assets.assets.perplexity import perplexity
+from synth_assets.assets.quality_checks import build_quality_checks
 from synth_assets.assets.rephrased import build_rephrased_asset
 from synth_assets.assets.reports import cost, html, quality
 from synth_assets.assets.seed import corpus_profile, curated_documents
 from synth_assets.assets.serving import baseline
+from synth_assets.assets.signatures import signatures
+from synth_assets.assets.text_quality import text_quality
 from synth_assets.automation import automated, build_automation
 from synth_assets.curator_partitions import build_curator_partitions
 from synth_assets.dagster_home import open_instance
@@ -47,16 +52,20 @@ def table_defs(project: Project) -> dg.Definitions:
         *(build_rephrased_asset(strategy, project.strategies) for strategy in project.strategies),
         *build_merged_assets(project.strategies),
         perplexity,
+        text_quality,
         judge_scores,
+        signatures,
+        near_duplicate_documents,
         baseline,
         cost,
         quality,
         html,
         multistrategy_file,
+        proxy_pretraining,
     ]
     return dg.Definitions(
         assets=automated(assets, project.lake),
-        asset_checks=build_checks(project.strategies),
+        asset_checks=[*build_checks(project.strategies), *build_quality_checks()],
         resources=plain_resources(project),
         executor=dg.in_process_executor,
     )

@@ -14,7 +14,7 @@ from dagster import DagsterInstance
 
 from resources.generations import read_generations
 from resources.lake import Lake
-from synth_assets.assets.keys import CURATOR_FILES, GENERATIONS_PREFIX, MODELS
+from synth_assets.assets.keys import CURATOR_FILES, GENERATIONS_PREFIX, WHOLE_ROOT_KEYS
 from synth_assets.assets.roots import generation_versions
 from synth_assets.assets.versions import DATA_VERSION_TAG, PartitionVersions
 from synth_assets.planning.files import RETIRED
@@ -35,16 +35,16 @@ class ObservedRoots:
         """Observed version by partition of a root, those of deleted files left out; None where the key is no root."""
         if key.path[0] == GENERATIONS_PREFIX:
             return self._generations.get(key)
-        if key != CURATOR_FILES and key not in MODELS:
+        if key != CURATOR_FILES and key not in WHOLE_ROOT_KEYS:
             return None
         if key not in self._seen:
-            self._seen[key] = self._files() if key == CURATOR_FILES else self._model(key)
+            self._seen[key] = self._files() if key == CURATOR_FILES else self._whole(key)
         return self._seen[key]
 
     @property
     def has_models(self) -> bool:
-        """Whether every model was observed; models come last, so that the first observation is complete then."""
-        return all(self.of(key) for key in MODELS)
+        """Whether models and evaluation sets were observed; they come last: the first observation is complete then."""
+        return all(self.of(key) for key in WHOLE_ROOT_KEYS)
 
     @cached_property
     def _generations(self) -> Mapping[dg.AssetKey, PartitionVersions]:
@@ -58,7 +58,7 @@ class ObservedRoots:
         gone = RETIRED[DATA_VERSION_TAG]
         return {name: version for name, version in versions.items() if version is not None and version != gone}
 
-    def _model(self, key: dg.AssetKey) -> PartitionVersions:
+    def _whole(self, key: dg.AssetKey) -> PartitionVersions:
         record = self._instance.get_latest_data_version_record(key)
         observation = record.asset_observation if record else None
         version = (observation.tags or {}).get(DATA_VERSION_TAG) if observation else None

@@ -25,9 +25,11 @@ from resources.vllm_resource import VLLMResource
 from synth_assets.assets.purchases import Purchases
 from synth_assets.assets.reference import ReferenceScorer
 from synth_assets.assets.roots import Roots
+from synth_assets.core.markdown import strip_markdown
 from synth_assets.core.purchasing import Purchaser
 from synth_assets.core.strategy import Strategy
 from synth_assets.curator_folder import CuratorFolder
+from synth_assets.evaluation_sets import EvaluationSets
 from synth_assets.settings import Settings
 from synth_assets.strategies import discover
 
@@ -76,6 +78,11 @@ class Project:
         return self.resources["reference"]
 
     @property
+    def evaluation_sets(self) -> EvaluationSets:
+        """What texts are kept free of."""
+        return self.resources["evaluation_sets"]
+
+    @property
     def roots(self) -> Roots:
         """Live versions of files and models."""
         return self.resources["roots"]
@@ -115,11 +122,31 @@ def build_project(settings: Settings, **overrides: Any) -> Project:
     rephraser = take("rephraser", lambda: VLLMEndpoint(vllm, settings.home, settings.models_dir))
     judge = take("judge", lambda: VLLMEndpoint(judge_vllm, settings.home, settings.models_dir))
     reference = take("reference", lambda: ReferenceScorer(settings.perplexity_model, settings.models_dir, ledger))
-    take("roots", lambda: Roots(curator, rephraser, judge, reference.identity, lambda: read_generations(lake)))
+    evaluation_sets = take(
+        "evaluation_sets", lambda: EvaluationSets(settings.evaluation_sets, settings.decontamination_ngram)
+    )
+    take(
+        "roots",
+        lambda: Roots(
+            curator,
+            rephraser,
+            judge,
+            reference.identity,
+            lambda: evaluation_sets.version(),
+            lambda: read_generations(lake),
+        ),
+    )
     take("purchases", lambda: Purchases(purchaser(rephraser), purchaser(judge)))
     strategies = overrides.pop("strategies", None) or discover()
-    capped = tuple(strategy.capped(settings.max_output_tokens) for strategy in strategies)
-    return Project(settings, {**made, **overrides}, capped)
+    return Project(settings, {**made, **overrides}, tuple(_as_set(strategy, settings) for strategy in strategies))
+
+
+def _as_set(strategy: Strategy, settings: Settings) -> Strategy:
+    """The strategy as the settings want it; only the cap on answers changes what is asked for."""
+    strategy = strategy.capped(settings.max_output_tokens)
+    if settings.keeps_markdown:
+        strategy = strategy.without_rule(strip_markdown)
+    return strategy.after_source() if settings.is_source_before_questions else strategy
 
 
 def plain_resources(project: Project) -> dict[str, object]:

@@ -20,6 +20,8 @@ from synth_assets.object_store import OBJECT_STORE_SCHEMES
 SAMPLE_CORPUS = Path(__file__).parent / "sample_corpus"
 """The corpus that the package ships; used where CURATOR_OUTPUT_DIR is not set."""
 
+_ON, _OFF = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -35,11 +37,15 @@ class Settings:
     vllm_model: str | None
     max_parallel_requests: int
     max_output_tokens: int | None
+    keeps_markdown: bool
+    is_source_before_questions: bool
     judge_model: str | None
     judge_base_url: str
     judge_share: float
     perplexity_model: str | None
     models_dir: Path
+    evaluation_sets: Path | None
+    decontamination_ngram: int
     hardware: Hardware
 
     @property
@@ -74,11 +80,15 @@ class Settings:
             vllm_model=env.get("VLLM_MODEL"),
             max_parallel_requests=_positive_int("VLLM_MAX_PARALLEL_REQUESTS", env, 64),
             max_output_tokens=_optional_int("MAX_OUTPUT_TOKENS", env),
+            keeps_markdown=_switch("KEEP_MARKDOWN", env),
+            is_source_before_questions=_switch("SOURCE_BEFORE_QUESTIONS", env),
             judge_model=env.get("JUDGE_MODEL", env.get("VLLM_MODEL")),
             judge_base_url=_urls("JUDGE_BASE_URL", env.get("JUDGE_BASE_URL", base_url)),
             judge_share=_share("JUDGE_SHARE", env, 1.0),
             perplexity_model=env.get("PERPLEXITY_MODEL"),
             models_dir=Path(models_dir).expanduser().resolve(),
+            evaluation_sets=_optional_folder("EVALUATION_SETS", env),
+            decontamination_ngram=_ngram("DECONTAMINATION_NGRAM", env),
             hardware=Hardware.parse(env.get("COST_HARDWARE", "4xH100-SXM"), _price(env)),
         )
 
@@ -100,6 +110,23 @@ def _folder_or_store(value: str) -> Path | str:
             f"{accepted} Keys and endpoints come from the store's own variables, such as AWS_ACCESS_KEY_ID.",
         )
     return value.rstrip("/")
+
+
+def _optional_folder(name: str, env: Mapping[str, str]) -> Path | None:
+    if name not in env:
+        return None
+    folder = Path(env[name]).expanduser().resolve()
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise SettingError(f"{name} is {folder}, which {what}.", "Give a folder, or leave the setting empty.")
+    return folder
+
+
+def _ngram(name: str, env: Mapping[str, str]) -> int:
+    value = env.get(name, "13").strip()
+    if not value.isdecimal() or not 8 <= int(value) <= 13:
+        raise SettingError(f"{name} is {value!r}.", "Give a whole number of words from 8 to 13.")
+    return int(value)
 
 
 def _without_secrets(address: str) -> str:
@@ -138,14 +165,21 @@ def _catalog(value: str) -> str:
 
 
 def _positive_int(name: str, env: Mapping[str, str], default: int) -> int:
-    value = env.get(name, str(default))
-    if not value.strip().isdecimal() or int(value) < 1:
+    value = env.get(name, str(default)).strip()
+    if not value.isdecimal() or int(value) < 1:
         raise SettingError(f"{name} is {value!r}.", "Give a whole number of at least 1.")
     return int(value)
 
 
 def _optional_int(name: str, env: Mapping[str, str]) -> int | None:
     return _positive_int(name, env, 0) if name in env else None
+
+
+def _switch(name: str, env: Mapping[str, str]) -> bool:
+    value = env.get(name, "0").strip().lower()
+    if value not in _ON and value not in _OFF:
+        raise SettingError(f"{name} is {env[name]!r}.", "Give 1 for yes or 0 for no.")
+    return value in _ON
 
 
 def _share(name: str, env: Mapping[str, str], default: float) -> float:

@@ -26,7 +26,7 @@ from resources.server_process import start_embedded
 from resources.server_state import RunningServer
 from resources.testing import FakeServer
 from resources.tiny_gpt2 import save_tiny_gpt2
-from synth_assets.assets.keys import BASELINE
+from synth_assets.assets.keys import ASKED_FOR_BY_NAME, NEAR_DUPLICATES, SIGNATURES, TEXT_QUALITY
 from synth_assets.core.perplexity import TextScore
 from synth_assets.core.reference_model import ReferenceModel
 from synth_assets.definitions import project_defs
@@ -84,15 +84,18 @@ class Workplace:
         strategies: Sequence[str] = (),
         files: Sequence[str] = (),
         has_reports: bool = False,
+        has_measures: bool = False,
         is_regenerated: bool = False,
     ) -> tuple[RunSummary, Project]:
-        """Bring everything up to date; the reports only where a test is about them, since they draw charts."""
+        """Bring everything up to date; reports, which draw charts, and measures only where a test is about them."""
         project = self.project()
         definitions = project_defs(project)
-        reports = [] if has_reports else [key for key in definitions.resolve_asset_graph().get_all_asset_keys()
-                                          if key.path[0] in ("reports", "export")]  # fmt: skip
+        excluded = [*ASKED_FOR_BY_NAME, *([] if has_measures else [TEXT_QUALITY, SIGNATURES, NEAR_DUPLICATES])]
+        if not has_reports:
+            every = definitions.resolve_asset_graph().get_all_asset_keys()
+            excluded += [key for key in every if key.path[0] in ("reports", "export")]
         runner = StaleRunner(project, definitions, self.instance)
-        return runner.run(RunSelection(strategies, files, (BASELINE, *reports)), is_regenerated), project
+        return runner.run(RunSelection(strategies, files, excluded), is_regenerated), project
 
     def write(self, name: str, documents: Sequence[dict[str, Any]]) -> Path:
         path = self.corpus / name

@@ -14,7 +14,7 @@ import pytest
 from resources.generations import start_generation
 from resources.inference import ServedModel
 from resources.testing import Behaviour, Fault
-from synth_assets.assets.keys import BASELINE, CURATED
+from synth_assets.assets.keys import ASKED_FOR_BY_NAME, CURATED
 from synth_assets.assets.versions import Versions
 from synth_assets.automation import AUTOMATION
 from synth_assets.core.strategy import Strategy
@@ -107,7 +107,7 @@ class Automation:
         graph = definitions.resolve_asset_graph()
         left_out = [] if self.has_reports else [key for key in graph.get_all_asset_keys() if key.path[0] in NOT_DRAWN]
         versions = Versions(self.instance, graph, project.roots)
-        planner = StalePlanner(graph, versions, project.lake, [BASELINE, *left_out])
+        planner = StalePlanner(graph, versions, project.lake, [*ASKED_FOR_BY_NAME, *left_out])
         return {(".".join(item.asset.path), item.partition) for item in planner.everything()}
 
     def change_strategies(self, strategies: Sequence[Strategy]) -> None:

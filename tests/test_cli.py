@@ -312,7 +312,33 @@ def test_export_writes_parquet_with_an_explicit_schema(first_run, training_docum
         "merged_id": pa.string(), "strategy": pa.string(), "text": pa.string(), "token_count": pa.int64()
     }  # fmt: skip
     assert sorted(table["text"].to_pylist()) == sorted(row["text"] for row in training_documents)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [Path(written["files"][0]).name]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        Path(written[name] if name != "files" else written["files"][0]).name for name in ("files", "card", "manifest")
+    }
+
+
+def test_export_mixes_by_share_and_budget_and_says_what_falls_short(first_run, tmp_path):
+    options = ("--real-share", "0.5", "--weights", "distill=1", "--token-budget", "1M", "--max-repeats", "2")
+    written = first_run.synth.json("export", str(tmp_path / "out"), *options, "--shards", "2")
+    parts = {part["part"]: part for part in written["parts"]}
+    assert set(parts) == set(written["shortfalls"]) == {"original", "distill"}
+    assert sum(pq.read_table(path).num_rows for path in written["files"]) == written["rows"] == 12
+    assert all(part["target_tokens"] - part["tokens"] == part["shortfall_tokens"] for part in parts.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--token-budget", "much"), "--token-budget"),
+        (("--weights", "destill=1"), "destill"),
+        (("--wide", "--shards", "2"), "--wide"),
+    ],
+)
+def test_export_of_a_mix_that_cannot_be_understood_names_the_option(first_run, tmp_path, options, named):
+    done = first_run.synth("export", str(tmp_path / "out"), *options)
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_export_writes_the_same_rows_as_jsonl(first_run, training_documents, tmp_path):

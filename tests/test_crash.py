@@ -26,7 +26,7 @@ from synth_assets.dagster_home import open_instance
 
 PROGRAM = Path(__file__).with_name("killed_run.py")
 STRATEGIES = ("distill", "diverse_qa")
-KILLS = 8
+KILLS = 5
 IN_FLIGHT = 8
 COMMIT_BATCH = 64
 LATENCY_SECONDS = 0.05

@@ -35,12 +35,16 @@ SHAPE: dict[str, tuple[str, bool, set[str]]] = {
     "serving/judge": ("serving", False, set()),
     "serving/perplexity_reference": ("serving", False, set()),
     "serving/baseline": ("serving", False, {"serving/rephraser"}),
-    SEED: ("seed", True, {"curator/files"}),
+    "evaluation/sets": ("evaluation", False, set()),
+    SEED: ("seed", True, {"curator/files", "evaluation/sets"}),
     "seed/profile": ("seed", False, {SEED}),
-    **{name: ("rephrased", True, {SEED, "serving/rephraser"}) for name in REPHRASED},
+    **{name: ("rephrased", True, {SEED, "serving/rephraser", "evaluation/sets"}) for name in REPHRASED},
     "merged/documents": ("merged", True, {SEED, *REPHRASED}),
     "merged/multistrategy": ("merged", True, {SEED, *REPHRASED}),
     "metrics/perplexity": ("metrics", True, {"merged/documents", "serving/perplexity_reference"}),
+    "metrics/signatures": ("metrics", True, {"merged/documents"}),
+    "metrics/text_quality": ("metrics", True, {"merged/documents"}),
+    "merged/near_duplicates": ("merged", False, {"metrics/signatures"}),
     "metrics/judge_scores": ("metrics", True, {"merged/documents", "serving/judge"}),
     "reports/cost": ("reports", False, {"merged/documents", "metrics/judge_scores"}),
     "reports/quality": ("reports", False, {"metrics/perplexity", "metrics/judge_scores"}),
@@ -48,6 +52,7 @@ SHAPE: dict[str, tuple[str, bool, set[str]]] = {
         "reports", False, {SEED, "merged/documents", "reports/cost", "reports/quality", "serving/baseline"},
     ),
     "export/multistrategy": ("export", False, {"merged/multistrategy"}),
+    "experiments/proxy_pretraining": ("experiments", False, {"merged/documents", "merged/near_duplicates"}),
 }  # fmt: skip
 
 FILES_NOT_TABLES = {"reports/html", "export/multistrategy"}
@@ -87,7 +92,7 @@ def test_what_is_not_per_file_has_no_partitions_at_all(graph: dg.AssetGraph) -> 
     assert partitioned == {name for name, (_, is_partitioned, _) in SHAPE.items() if is_partitioned}
 
 
-def test_files_and_models_are_looked_at_and_never_materialized(graph: dg.AssetGraph) -> None:
+def test_files_models_and_evaluation_sets_are_looked_at_and_never_materialized(graph: dg.AssetGraph) -> None:
     made = {node.key.to_user_string() for node in nodes(graph)}
     roots = {name for name, (_, _, parents) in SHAPE.items() if not parents}
     assert made == set(SHAPE) - roots
@@ -182,12 +187,13 @@ def test_a_new_strategy_gets_its_table_its_place_in_the_merge_and_its_checks(set
     key = dg.AssetKey(["rephrased", "limerick"])
     assert after.get_all_asset_keys() - before.get_all_asset_keys() == {key}
     assert names(after.get(key).child_keys) == {"merged/documents", "merged/multistrategy"}
-    assert names(after.get(key).parent_keys) == {SEED, "serving/rephraser"}
+    assert names(after.get(key).parent_keys) == {SEED, "serving/rephraser", "evaluation/sets"}
     wide = after.get(dg.AssetKey(["merged", "multistrategy"])).metadata["dagster/column_schema"]
     assert "limerick" in [column.name for column in wide.columns]
     checks = {check.name for check in after.asset_check_keys - before.asset_check_keys if check.asset_key == key}
     assert checks == {
-        "documents_in_equal_rows_plus_drops", "every_partition_was_made", "few_answers_are_truncated"
+        "documents_in_equal_rows_plus_drops", "every_partition_was_made", "few_answers_are_truncated",
+        "few_documents_are_dropped", "most_documents_survive"
     }  # fmt: skip
 
 

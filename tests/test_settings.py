@@ -84,6 +84,7 @@ def test_the_price_of_a_gpu_hour_replaces_the_catalogues():
         ("VLLM_MAX_PARALLEL_REQUESTS", "0", "at least 1"),
         ("VLLM_MAX_PARALLEL_REQUESTS", "-3", "at least 1"),
         ("VLLM_MAX_PARALLEL_REQUESTS", "6.5", "at least 1"),
+        ("KEEP_MARKDOWN", "maybe", "1 for yes or 0 for no"),
         ("JUDGE_SHARE", "1.1", "0 to 1"),
         ("JUDGE_SHARE", "nan", "0 to 1"),
         ("JUDGE_SHARE", "half", "0 to 1"),
@@ -147,6 +148,11 @@ def test_curators_asset_is_none_or_a_key():
             read(CURATOR_ASSET=value)
 
 
+@pytest.mark.parametrize(("value", "expected"), [("1", True), ("yes", True), ("0", False), ("OFF", False), ("", False)])
+def test_a_switch_is_on_or_off(value, expected):
+    assert Settings.from_environment({"KEEP_MARKDOWN": value, "HOME": "/"}).keeps_markdown is expected
+
+
 def test_a_secret_is_no_part_of_the_settings():
     assert "secret" not in repr(read(VLLM_API_KEY="secret", JUDGE_API_KEY="secret"))
 
@@ -159,3 +165,15 @@ def test_another_judge_server_is_never_given_the_rephrasers_key(monkeypatch, tmp
     other = build_project(Settings.from_environment({**environment, "JUDGE_BASE_URL": "http://127.0.0.1:9/v1"}))
     assert other.resources["vllm"].api_key() == "the-rephrasers-key"
     assert other.resources["judge_vllm"].api_key() is None
+
+
+def test_evaluation_sets_are_a_folder_and_its_run_length_is_8_to_13(tmp_path):
+    assert (read().evaluation_sets, read().decontamination_ngram) == (None, 13)
+    assert read(EVALUATION_SETS=str(tmp_path), DECONTAMINATION_NGRAM="8").decontamination_ngram == 8
+    (tmp_path / "file").touch()
+    for wrong, what in ((tmp_path / "none", "does not exist"), (tmp_path / "file", "is a file, not a folder")):
+        with pytest.raises(SettingError, match=f"EVALUATION_SETS is .*, which {what}"):
+            read(EVALUATION_SETS=str(wrong))
+    for value in ("7", "14", "many"):
+        with pytest.raises(SettingError, match=r"DECONTAMINATION_NGRAM is .* from 8 to 13"):
+            read(DECONTAMINATION_NGRAM=value)

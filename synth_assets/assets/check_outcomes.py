@@ -9,7 +9,7 @@ fails for and reports them with severity WARN, which Dagster lets pass; whoever 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -20,11 +20,27 @@ from synth_assets.assets.history import History, history_of
 ROWS_ARE_UNIQUE = "rows_are_unique"
 DOCUMENTS_ADD_UP = "documents_in_equal_rows_plus_drops"
 ROWS_HAVE_STRUCTURE = "every_row_has_its_structure"
-BLOCKING_CHECKS = (ROWS_ARE_UNIQUE, DOCUMENTS_ADD_UP, ROWS_HAVE_STRUCTURE)
+MOST_DOCUMENTS_SURVIVE = "most_documents_survive"
+BLOCKING_CHECKS = (ROWS_ARE_UNIQUE, DOCUMENTS_ADD_UP, ROWS_HAVE_STRUCTURE, MOST_DOCUMENTS_SURVIVE)
 """Names of all blocking checks, whatever their asset."""
 
 FAILED_FILES = "failed_files"
 """Metadata entry of a blocking check: a JSON list of the files it fails for. Without it, it fails for all."""
+
+FILES_NAMED = 5
+"""Files named in a check's description; its metadata has all of them."""
+
+
+def result_by_file(files: Sequence[str], violation: str, check_name: str | None = None) -> dg.AssetCheckResult:
+    """The result of a blocking check: it stops what rests on the named files and, by its severity, nothing else."""
+    named = ", ".join(files[:FILES_NAMED]) + (", …" if len(files) > FILES_NAMED else "")
+    return dg.AssetCheckResult(
+        check_name=check_name,
+        passed=not files,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{violation}: {named or 'none'}",
+        metadata={FAILED_FILES: dg.MetadataValue.json(list(files)), "files": len(files)},
+    )
 
 
 @dataclass(frozen=True)

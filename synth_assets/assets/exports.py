@@ -8,7 +8,7 @@ from synth_assets.assets.single_runs import upstream_tag
 from synth_assets.assets.versions import RootVersions
 from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.documents import content_fingerprint
-from synth_assets.exporting import export_table
+from synth_assets.exporting.wide_form import export_wide
 from synth_assets.settings import Settings
 
 EXPORT = dg.AssetKey(["export", "multistrategy"])
@@ -20,7 +20,7 @@ EXPORT = dg.AssetKey(["export", "multistrategy"])
     group_name="export",
     kinds={"parquet"},
     description="`wiki_synthetic_multistrategy.parquet` under SYNTH_HOME/exports: one row for each seed document.",
-    code_version=code_fingerprint(export_table),
+    code_version=code_fingerprint(export_wide),
 )
 def multistrategy_file(
     context: dg.AssetExecutionContext,
@@ -30,7 +30,7 @@ def multistrategy_file(
 ) -> dg.MaterializeResult:
     """Write the file; a reader sees the old one or the new one."""
     tags = upstream_tag(context, roots, EXPORT)
-    written = export_table(lake, settings.exports_dir, "parquet", is_wide=True)
+    written = export_wide(lake, settings.exports_dir, "parquet")
     return dg.MaterializeResult(
         metadata={
             "path": dg.MetadataValue.path(str(written.path)),

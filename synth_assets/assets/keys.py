@@ -13,13 +13,21 @@ CURATOR_FILES = dg.AssetKey(["curator", "files"])
 REPHRASER = dg.AssetKey(["serving", "rephraser"])
 JUDGE = dg.AssetKey(["serving", "judge"])
 PERPLEXITY_REFERENCE = dg.AssetKey(["serving", "perplexity_reference"])
+EVALUATION_SETS = dg.AssetKey(["evaluation", "sets"])
 
 CURATED = dg.AssetKey(["seed", "curated_documents"])
 MERGED = dg.AssetKey(["merged", "documents"])
 MULTISTRATEGY = dg.AssetKey(["merged", "multistrategy"])
 PERPLEXITY = dg.AssetKey(["metrics", "perplexity"])
 JUDGE_SCORES = dg.AssetKey(["metrics", "judge_scores"])
+TEXT_QUALITY = dg.AssetKey(["metrics", "text_quality"])
+SIGNATURES = dg.AssetKey(["metrics", "signatures"])
+NEAR_DUPLICATES = dg.AssetKey(["merged", "near_duplicates"])
 BASELINE = dg.AssetKey(["serving", "baseline"])
+PROXY_PRETRAINING = dg.AssetKey(["experiments", "proxy_pretraining"])
+
+ASKED_FOR_BY_NAME = (BASELINE, PROXY_PRETRAINING)
+"""What neither a run nor automation makes: measuring the server costs calls of its own, training minutes."""
 
 GENERATIONS_PREFIX = "generations"
 """First part of the keys of roots that are no assets: see `generations_key`."""
@@ -66,7 +74,18 @@ MODEL_ROOTS = [
 ]
 """The models that tables are made with: observed, never materialized."""
 
-MODELS = tuple(spec.key for spec in MODEL_ROOTS)
+EVALUATION_ROOT = dg.AssetSpec(
+    EVALUATION_SETS,
+    group_name="evaluation",
+    description="The evaluation sets that texts are kept free of: rules, names and bytes of the files.",
+    kinds={"file"},
+)
+"""Observed as the models are; its version is `none` where no sets are configured."""
+
+WHOLE_ROOTS = [*MODEL_ROOTS, EVALUATION_ROOT]
+"""The roots that have no partitions."""
+
+WHOLE_ROOT_KEYS = tuple(spec.key for spec in WHOLE_ROOTS)
 
 ONE_RUN = dg.BackfillPolicy.single_run()
 """Of every partitioned asset: one run may cover any number of files, so that the pipe never drains between them."""

@@ -68,7 +68,7 @@ def build_merged_assets(strategies: Sequence[Strategy]) -> list[dg.AssetsDefinit
         chars = _candidate_chars(lake)
 
         def stream(curator_file: str) -> Iterator[Item]:
-            return _long_rows(lake, rephraser, names, curator_file, _parts(chars.get(curator_file, 0)))
+            return _long_rows(lake, rephraser, names, curator_file, id_ranges(chars.get(curator_file, 0)))
 
         yield from materialize_partitions(context, MERGED_DOCUMENTS, lake, roots, stream)
 
@@ -90,7 +90,7 @@ def build_merged_assets(strategies: Sequence[Strategy]) -> list[dg.AssetsDefinit
 
         def stream(curator_file: str) -> Iterator[Item]:
             # Every strategy's texts are held, each about as long as the document's own.
-            return _wide_rows(lake, names, curator_file, _parts(len(names) * chars.get(curator_file, 0)))
+            return _wide_rows(lake, names, curator_file, id_ranges(len(names) * chars.get(curator_file, 0)))
 
         yield from materialize_partitions(context, wide, lake, roots, stream)
 
@@ -108,7 +108,7 @@ def _candidate_chars(lake: Lake) -> Mapping[str, int]:
     return dict(zip(found["curator_file"].to_pylist(), found["chars"].to_pylist(), strict=True))
 
 
-def _parts(chars: int) -> list[tuple[str, str]]:
+def id_ranges(chars: int) -> list[tuple[str, str]]:
     """Ranges of document ids, each from one up to before another; ids are hashes, so each range has as many."""
     count = max(1, min(MOST_PARTS, -(-chars // CHARS_JOINED_AT_ONCE)))
     bounds = ["", *(f"{place * 2**16 // count:04x}" for place in range(1, count)), "g"]

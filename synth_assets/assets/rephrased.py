@@ -15,7 +15,7 @@ from resources.inference import ServedModel
 from resources.lake import Lake
 from resources.ledger import Ledger
 from resources.model_endpoint import ModelEndpoint
-from synth_assets.assets.keys import CURATED, CURATOR_FILE, ONE_RUN, REPHRASER, table_key
+from synth_assets.assets.keys import CURATED, CURATOR_FILE, EVALUATION_SETS, ONE_RUN, REPHRASER, table_key
 from synth_assets.assets.obstacles import obstacles
 from synth_assets.assets.partition_rows import PARTITION_COLUMN, Item
 from synth_assets.assets.partition_runs import Event, materialize_partitions
@@ -29,18 +29,22 @@ from synth_assets.core.request_planning import RequestPlanner, SeedDocument, pla
 from synth_assets.core.segmentation import segment
 from synth_assets.core.strategy import Strategy
 from synth_assets.core.tables import CURATED_DOCUMENTS, rephrased
+from synth_assets.evaluation_sets import EvaluationSets
 
 UNKNOWN_MODEL = ServedModel("unknown")
 """Planned with while no server was ever seen: estimates only, no request carries it."""
 
 
 def strategy_code_version(strategy: Strategy) -> str:
-    """Everything that decides a strategy's rows, given documents and model: prompt, schema, sampling, rules, code."""
+    """All that decides a strategy's rows, given documents and model: prompt, schema, sampling, rules, gates, code."""
     callables = [
         *strategy.rules,
         *filter(None, (strategy.to_structured, strategy.to_text, strategy.merge_structured)),
+        *(gate.check for gate in strategy.gates),
     ]
-    options = f"{strategy.on_truncation}|{strategy.is_segment_independent}|{strategy.separator!r}"
+    named = [(gate.name, gate.reason) for gate in strategy.gates]
+    joining = f"{strategy.separator!r}|{strategy.is_after_source}"
+    options = f"{strategy.on_truncation}|{strategy.is_segment_independent}|{joining}|{named}"
     code = code_fingerprint(tabulate, segment, *callables)
     return hashlib.blake2b(f"{strategy.generation_fingerprint}|{code}|{options}".encode(), digest_size=16).hexdigest()
 
@@ -151,7 +155,7 @@ def build_rephrased_asset(strategy: Strategy, strategies: Sequence[Strategy]) ->
 
     @dg.asset(
         key=table_key(spec),
-        deps=[CURATED, REPHRASER],
+        deps=[CURATED, REPHRASER, EVALUATION_SETS],
         group_name="rephrased",
         kinds={"vllm", "duckdb"},
         description=f"{strategy.description}\n\nSource: {strategy.source}",
@@ -172,6 +176,7 @@ def build_rephrased_asset(strategy: Strategy, strategies: Sequence[Strategy]) ->
         roots: dg.ResourceParam[RootVersions],
         rephraser: dg.ResourceParam[ModelEndpoint],
         purchases: dg.ResourceParam[Purchases],
+        evaluation_sets: dg.ResourceParam[EvaluationSets],
     ) -> Iterator[Event]:
         planner = request_planner(strategy, rephraser, ledger, roots)
         fingerprint = strategy_fingerprint(code_version, planner.model)
@@ -191,7 +196,8 @@ def build_rephrased_asset(strategy: Strategy, strategies: Sequence[Strategy]) ->
                 return ahead.wait((strategy.name, curator_file), document_count, request_keys)
 
             documents = candidates(lake, curator_file)
-            return tabulate(documents, planner, ledger, rephraser.tokenizer(), fingerprint, wait)
+            screens = [*strategy.gates, *evaluation_sets.screens()]
+            return tabulate(documents, planner, ledger, rephraser.tokenizer(), fingerprint, wait, screens)
 
         with stopped_with_the_step(ahead):
             begin_buying(ahead, lake, planner_of, bought_for)

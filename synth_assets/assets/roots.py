@@ -1,4 +1,4 @@
-"""The live versions of what the graph rests on: Curator files, the three models, and generations of answers.
+"""The live versions of what the graph rests on: Curator files, three models, evaluation sets, generations of answers.
 
 In: looking, once for each process and root. Out: deciding what a changed version means (`versions`, `planning`).
 """
@@ -14,11 +14,12 @@ from resources.generations import Generations
 from resources.model_endpoint import ModelEndpoint
 from synth_assets.assets.keys import (
     CURATOR_FILES,
+    EVALUATION_SETS,
     GENERATIONS_PREFIX,
     JUDGE,
-    MODELS,
     PERPLEXITY_REFERENCE,
     REPHRASER,
+    WHOLE_ROOT_KEYS,
     generations_key,
     table_key,
 )
@@ -39,6 +40,7 @@ class Roots:
         rephraser: ModelEndpoint,
         judge: ModelEndpoint,
         reference_identity: Callable[[], str],
+        evaluation_version: Callable[[], str],
         read_generations: Callable[[], Generations],
     ) -> None:
         self._looks: dict[dg.AssetKey, Callable[[], PartitionVersions]] = {
@@ -46,6 +48,7 @@ class Roots:
             REPHRASER: lambda: {None: model_version(rephraser)},
             JUDGE: lambda: {None: model_version(judge)},
             PERPLEXITY_REFERENCE: lambda: {None: reference_identity()},
+            EVALUATION_SETS: lambda: {None: evaluation_version()},
         }
         self._seen: dict[dg.AssetKey, PartitionVersions] = {}
         self._read_generations = read_generations
@@ -89,7 +92,7 @@ def model_version(endpoint: ModelEndpoint) -> str:
 
 def observe_roots(instance: DagsterInstance, roots: RootVersions) -> None:
     """Log an observation for each root whose version is new, so that Dagster's UI sees the same changes."""
-    for key in (CURATOR_FILES, *MODELS):
+    for key in (CURATOR_FILES, *WHOLE_ROOT_KEYS):
         live = roots.of(key) or {}
         if key == CURATOR_FILES:
             logged = instance.event_log_storage.get_latest_tags_by_partition(

@@ -3,7 +3,7 @@
 In: reading, marking duplicates, judging suitability. Out: the rules themselves (`core.documents`, `core.suitability`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,7 +12,7 @@ import pyarrow as pa
 from resources.errors import SynthError
 from resources.lake import Lake
 from resources.model_endpoint import ModelEndpoint
-from synth_assets.assets.keys import CURATED, CURATOR_FILE, CURATOR_FILES, ONE_RUN
+from synth_assets.assets.keys import CURATED, CURATOR_FILE, CURATOR_FILES, EVALUATION_SETS, ONE_RUN
 from synth_assets.assets.partition_rows import PARTITION_COLUMN, Item
 from synth_assets.assets.partition_runs import Event, materialize_partitions
 from synth_assets.assets.single_runs import materialize_table
@@ -22,10 +22,12 @@ from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.documents import CuratorDocument, read_curator_file
 from synth_assets.core.profile import CorpusProfile, ProfileAccumulator
 from synth_assets.core.request_planning import Drop
+from synth_assets.core.screening import Rejection, Screen, first_rejection
 from synth_assets.core.seen_documents import SeenDocuments
 from synth_assets.core.suitability import judge_suitability
 from synth_assets.core.tables import CURATED_DOCUMENTS, PROFILE
 from synth_assets.curator_folder import CuratorFolder
+from synth_assets.evaluation_sets import EvaluationSets
 
 CHARS_PER_CHUNK = 2_000_000
 """Text held at one time while a file streams through, 20 times over while its tokens are counted; the duplicates of a
@@ -34,7 +36,7 @@ chunk are looked up with one query, which goes through the ids of all files."""
 
 @dg.asset(
     key=CURATED,
-    deps=[CURATOR_FILES],
+    deps=[CURATOR_FILES, EVALUATION_SETS],
     group_name="seed",
     kinds={"duckdb"},
     description=CURATED_DOCUMENTS.description,
@@ -49,11 +51,12 @@ def curated_documents(
     roots: dg.ResourceParam[RootVersions],
     curator: dg.ResourceParam[CuratorFolder],
     rephraser: dg.ResourceParam[ModelEndpoint],
+    evaluation_sets: dg.ResourceParam[EvaluationSets],
 ) -> Iterator[Event]:
     """Read each file of the partitions; every row becomes a document or a named drop."""
 
     def stream(curator_file: str) -> Iterator[Item]:
-        return read_seed(curator, lake, rephraser, curator_file)
+        return read_seed(curator, lake, rephraser, curator_file, evaluation_sets.screens())
 
     # A file's duplicates are found in what the files before it have become.
     yield from materialize_partitions(
@@ -62,10 +65,16 @@ def curated_documents(
 
 
 def read_seed(
-    curator: CuratorFolder, lake: Lake, rephraser: ModelEndpoint, curator_file: str, is_alone: bool = False
+    curator: CuratorFolder,
+    lake: Lake,
+    rephraser: ModelEndpoint,
+    curator_file: str,
+    screens: Sequence[Screen] = (),
+    is_alone: bool = False,
 ) -> Iterator[Mapping[str, Any] | Drop]:
     """Rows of `seed.curated_documents` and drops of one file, streaming; `is_alone` looks for duplicates in it only.
 
+    A suitable document that one of the `screens` rejects is no candidate: nothing is bought for it.
     Raises SynthError when the file changes while it is read: half of one version and half of another is no seed.
     """
     file = curator.file(curator_file)
@@ -83,9 +92,10 @@ def read_seed(
                 yield Drop(None, curator_file, item.row_number, None, "reading", item.reason, item.detail)
                 continue
             is_repeated = next(repeated)
-            row = _row(item, next(counts), is_repeated or item.document_id in elsewhere)
+            rejection = _rejection(item, screens)
+            row = _row(item, next(counts), is_repeated or item.document_id in elsewhere, rejection)
             yield row
-            if drop := _seed_drop(row, elsewhere.get(item.document_id)):
+            if drop := _seed_drop(row, elsewhere.get(item.document_id), rejection):
                 yield drop
     if curator.version(curator_file, curator.file(curator_file)) != before:
         raise SynthError(f"{file.source} changed while it was read.", "Run again when its writer has finished.")
@@ -117,8 +127,16 @@ def _chunks(items: Iterator[Any]) -> Iterator[list[Any]]:
         yield chunk
 
 
-def _row(document: CuratorDocument, token_count: int, is_duplicate: bool) -> dict[str, Any]:
-    rejection = judge_suitability(document.title, document.text, document.language)
+def _rejection(document: CuratorDocument, screens: Sequence[Screen]) -> Rejection | None:
+    if reason := judge_suitability(document.title, document.text, document.language):
+        return Rejection("suitability", "not_a_candidate", reason)
+    return first_rejection(screens, document.text, document.text)
+
+
+def _row(
+    document: CuratorDocument, token_count: int, is_duplicate: bool, rejection: Rejection | None
+) -> dict[str, Any]:
+    is_unsuitable = rejection is not None and rejection.reason == "not_a_candidate"
     return {
         "document_id": document.document_id,
         "curator_file": document.curator_file,
@@ -130,22 +148,25 @@ def _row(document: CuratorDocument, token_count: int, is_duplicate: bool) -> dic
         "language": document.language,
         "categories": list(document.categories),
         "file_name": document.file_name,
+        "license": document.license,
+        "attribution": document.attribution,
         "char_count": len(document.text),
         "token_count": token_count,
         "is_duplicate": is_duplicate,
         "is_candidate": rejection is None,
-        "rejection_reason": rejection,
+        # Of an unsuitable document the form that makes it so.
+        "rejection_reason": None if rejection is None else rejection.detail if is_unsuitable else rejection.reason,
     }
 
 
-def _seed_drop(row: Mapping[str, Any], owner: str | None) -> Drop | None:
+def _seed_drop(row: Mapping[str, Any], owner: str | None, rejection: Rejection | None) -> Drop | None:
     if row["is_duplicate"]:
-        reason, detail = "duplicate", f"same title and text as a document in {owner or 'this file'}"
-    elif not row["is_candidate"]:
-        reason, detail = "not_a_candidate", str(row["rejection_reason"])
-    else:
+        detail = f"same title and text as a document in {owner or 'this file'}"
+        rejection = Rejection("suitability", "duplicate", detail)
+    if rejection is None:
         return None
-    return Drop(row["document_id"], row["curator_file"], row["row_number"], None, "suitability", reason, detail)
+    where = (row["document_id"], row["curator_file"], row["row_number"])
+    return Drop(*where, None, rejection.stage, rejection.reason, rejection.detail)
 
 
 @dg.asset(

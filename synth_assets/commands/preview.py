@@ -41,6 +41,7 @@ def preview_command(count: int, strategies: tuple[str, ...], files: tuple[str, .
                 project.ledger,
                 project.rephraser.tokenizer(),
                 strategy_code_version(strategy),
+                screens=(*strategy.gates, *project.evaluation_sets.screens()),
             )
             for result in results:
                 if isinstance(result, RephrasedDocument):
@@ -61,7 +62,8 @@ def preview_command(count: int, strategies: tuple[str, ...], files: tuple[str, .
 
 def _candidates(project: Project, files: tuple[str, ...]) -> Iterator[SeedDocument]:
     for name in files or project.curator.files():
-        for row in read_seed(project.curator, project.lake, project.rephraser, name, is_alone=True):
+        screens = project.evaluation_sets.screens()
+        for row in read_seed(project.curator, project.lake, project.rephraser, name, screens, is_alone=True):
             if not isinstance(row, Drop) and row["is_candidate"] and not row["is_duplicate"]:
                 yield SeedDocument(row["document_id"], name, row["title"] or "", row["text"], row["row_number"])
 

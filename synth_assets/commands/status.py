@@ -10,7 +10,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from synth_assets.assets.keys import BASELINE, table_name
+from synth_assets.assets.keys import ASKED_FOR_BY_NAME, table_name
 from synth_assets.assets.versions import UPSTREAM_TAG, Versions
 from synth_assets.cli import emit
 from synth_assets.commands.opening import Opened, open_project
@@ -43,7 +43,7 @@ def status_command(as_json: bool) -> None:
 def asset_status(opened: Opened) -> dict[str, dict[str, Any]]:
     """Counts by asset: how many partitions there are, are materialized, are stale, failed last."""
     versions = Versions(opened.instance, opened.graph, opened.project.roots)
-    planner = StalePlanner(opened.graph, versions, opened.project.lake, (BASELINE,))
+    planner = StalePlanner(opened.graph, versions, opened.project.lake, ASKED_FOR_BY_NAME)
     planned = planner.everything()
     stale = Counter(item.asset for item in planned)
     blocking = {(item.asset, check_title(item.blocked_by)) for item in planned if item.blocked_by is not None}

@@ -13,7 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-CURATOR_COLUMNS = ("text", "title", "id", "url", "language", "source_id", "file_name", "categories")
+CURATOR_COLUMNS = (
+    "text", "title", "id", "url", "language", "source_id", "file_name", "categories",
+    "license", "licence", "attribution", "source",
+)  # fmt: skip
 """What is read; every other column is ignored. Only `text` is required."""
 
 _MAX_CATEGORY_LIST_CHARS = 100_000
@@ -38,6 +41,10 @@ class CuratorDocument:
     language: str | None
     categories: tuple[str, ...]
     file_name: str | None
+    license: str | None = None
+    """As the row states it, under `license` or `licence`."""
+    attribution: str | None = None
+    """Whom to name, as the row states it: its `attribution`, or its `source` where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,8 @@ def make_document(row: Mapping[str, Any], curator_file: str, row_number: int) ->
         language=fields["language"],
         categories=categories,
         file_name=fields["file_name"],
+        license=fields["license"] or fields["licence"],
+        attribution=fields["attribution"] or fields["source"],
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from resources.inference import Completion, CompletionLedger, Tokenizer
+from synth_assets.core.passages import after_passages
 from synth_assets.core.postprocessing import FinishedSegment, finish_segment
 from synth_assets.core.request_planning import Drop, PlannedDocument, RequestPlanner, SeedDocument, planned_documents
 from synth_assets.core.screening import Screen, first_rejection
@@ -151,6 +152,8 @@ def _screened(
     if not isinstance(item, RephrasedDocument):
         return item
     rejection = first_rejection(screens, document.text, item.row["text"])
+    if rejection is None and strategy.is_after_source:
+        return RephrasedDocument(after_passages(item.row, document.text, strategy.separator))
     if rejection is None:
         return item
     return Drop(

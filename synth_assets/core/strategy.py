@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from resources.inference import ChatMessage, SamplingParams
+from synth_assets.core.gates import DEFAULT_GATES, Gate
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,18 @@ class Strategy:
     limits: TokenLimits
     rules: tuple[Rule, ...] = ()
     """Applied in order to each segment's answer (to each string of it where the strategy is structured)."""
+    gates: tuple[Gate, ...] = DEFAULT_GATES
+    """What rejects a finished text. Costs no call."""
     on_truncation: Literal["trim", "drop"] = "trim"
     """An answer cut by max_tokens: cut back to its last whole sentence or line, or dropped as `truncated`."""
     is_segment_independent: bool = False
     """True: a document keeps its other segments when one gives nothing. False: it is dropped, not joined over a gap."""
     separator: str = "\n\n"
     """Between the texts of consecutive segments."""
+    can_follow_source: bool = False
+    """Its text makes sense right after the passage: questions do, a second wording of the same does not."""
+    is_after_source: bool = False
+    """Each segment's text is put after its passage."""
     wire_model: type[BaseModel] | None = None
     """Schema that constrains decoding on the server."""
     to_structured: Callable[[BaseModel], BaseModel] | None = None
@@ -89,6 +96,14 @@ class Strategy:
             return self
         limit = min(self.limits.max_output_tokens, max_output_tokens)
         return replace(self, limits=replace(self.limits, max_output_tokens=limit))
+
+    def after_source(self) -> Strategy:
+        """The same with each text after its passage, where that makes sense. Costs no call."""
+        return replace(self, is_after_source=self.can_follow_source)
+
+    def without_rule(self, rule: Rule) -> Strategy:
+        """The same without one of its clean-up rules. Costs no call."""
+        return replace(self, rules=tuple(own for own in self.rules if own is not rule))
 
     @property
     def sampling(self) -> SamplingParams:

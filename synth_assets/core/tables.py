@@ -53,6 +53,8 @@ CURATED_DOCUMENTS = TableSpec(
         language=_S,
         categories=pa.list_(_S),
         file_name=_S,
+        license=_S,
+        attribution=_S,
         char_count=_I,
         token_count=_I,
         is_duplicate=_B,
@@ -264,7 +266,8 @@ DROPS = TableSpec(
         created_at=pa.timestamp("us", tz="UTC"),
     ),
     ("document_id", "curator_file", "row_number", "strategy", "stage", "reason"),
-    "One input that gave no output. `strategy` is null where it fell out before any strategy.",
+    "One input that gave no output. `strategy` is null where it fell out before any strategy, and `mix` for a finished "
+    "text that is left out of the training data as a near-duplicate.",
 )
 
 DROP_REASONS = frozenset(

@@ -113,7 +113,7 @@ def _documents(project: Project, files: Sequence[str], stale_seeds: set[str | No
         if name not in stale_seeds:
             yield from candidates(project.lake, name)
             continue
-        for row in read_seed(project.curator, project.lake, project.rephraser, name):
+        for row in read_seed(project.curator, project.lake, project.rephraser, name, project.evaluation_sets.screens()):
             if isinstance(row, dict) and row["is_candidate"] and not row["is_duplicate"]:
                 if row["document_id"] not in seen:
                     yield SeedDocument(row["document_id"], name, row["title"] or "", row["text"], row["row_number"])

@@ -18,7 +18,7 @@ from resources.errors import SynthError
 from resources.generations import start_generation
 from synth_assets.assets.check_outcomes import CheckOutcomes
 from synth_assets.assets.dead_runs import PROCESS_TAG, end_dead_runs, process_mark
-from synth_assets.assets.keys import BASELINE, JUDGE_SCORES, PERPLEXITY, table_key
+from synth_assets.assets.keys import ASKED_FOR_BY_NAME, JUDGE_SCORES, PERPLEXITY, table_key
 from synth_assets.assets.rephrased import begin_buying, candidate_counts, in_buying_order, request_planner
 from synth_assets.assets.roots import observe_roots
 from synth_assets.assets.versions import UPSTREAM_TAG, Versions
@@ -59,8 +59,8 @@ class RunSelection:
 
     @classmethod
     def of(cls, strategies: Sequence[str], files: Sequence[str]) -> RunSelection:
-        """What `synth run` is limited to: measuring the server costs calls of its own and is asked for by name."""
-        return cls(strategies, files, (BASELINE,))
+        """What `synth run` is limited to: what is asked for by name is left out."""
+        return cls(strategies, files, ASKED_FOR_BY_NAME)
 
     def takes(self, item: StalePartition) -> bool:
         """Whether the selection includes this partition of this asset."""

@@ -1,6 +1,6 @@
 """The report as one HTML file: queries the lake, draws the charts, fills the templates, writes in one step.
 
-In: what stands where on the page. Out: the queries (`data`, `quality_data`, `cost_data`), the charts (`charts`),
+In: what stands where on the page. Out: the queries (`data` and the others named so), the charts (`charts`),
 and the wording and layout (`templates/`). Whatever comes from documents or models is escaped by the templates.
 """
 
@@ -18,8 +18,9 @@ from markupsafe import Markup
 
 from resources.lake import Lake
 from synth_assets.core.quality import GOOD_MEAN_SCORE
-from synth_assets.reporting import charts, cost_data, data, figures, quality_data
+from synth_assets.reporting import charts, cost_data, data, figures, quality_data, text_data
 from synth_assets.reporting.embedding import Figure, content_security_policy, drawing_code, figure
+from synth_assets.reporting.measure_chart import measure_chart
 
 FILE_NAME = "report.html"
 
@@ -75,6 +76,8 @@ def page_content(lake: Lake, hardware_name: str, versions: Mapping[str, str]) ->
         "criteria": charts.CRITERIA,
         "pairings": quality_data.pairings(lake),
         "good_score": GOOD_MEAN_SCORE,
+        "measured_texts": text_data.measured_texts(lake),
+        "near_duplicates": text_data.near_duplicates(lake),
         "drops": data.drops(lake),
         "bill": bill,
         "outlook": outlook,
@@ -101,6 +104,10 @@ def _figures(content: Mapping[str, Any]) -> dict[str, Figure]:
             drawn[f"{criterion}-{number}"] = charts.judge_chart(judged.scores, criterion)
     for number, pairing in enumerate(content["pairings"]):
         drawn[f"pairing-{number}"] = charts.perplexity_judge_chart(pairing.documents, pairing.means)
+    if measured := content["measured_texts"]:
+        for measure, _ in measured.means:
+            if spread := measured.spreads.get(measure.column):
+                drawn[f"measure-{measure.column}"] = measure_chart(spread, measure.label)
     if content["drops"]:
         drawn["drops"] = charts.drop_chart(content["drops"])
     if content["bill"]:

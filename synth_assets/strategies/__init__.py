@@ -16,7 +16,7 @@ from resources.errors import SynthError
 from synth_assets.core.strategy import Strategy
 
 RESERVED_NAMES = frozenset(
-    ["original", "total", "judge", "document_id", "curator_file", "title", "url", "text", "strategy"]
+    ["original", "mix", "total", "judge", "document_id", "curator_file", "title", "url", "text", "strategy"]
 )
 """What stands beside a strategy's name in the merged tables and the reports."""
 

@@ -1,5 +1,6 @@
 """Distillation: the key information of a passage in two or three dense paragraphs."""
 
+from synth_assets.core.gates import standard_gates
 from synth_assets.core.rules import PROSE_RULES
 from synth_assets.core.strategy import Strategy, TokenLimits
 
@@ -26,6 +27,8 @@ STRATEGY = Strategy(
         min_final_tokens=50,
     ),
     rules=PROSE_RULES,
+    # Twice the source is no distillate.
+    gates=standard_gates(most_ratio=2.0),
     # A condensed document that silently lacks a part claims to be the whole of it.
     is_segment_independent=False,
 )

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, Field, model_validator
 
+from synth_assets.core.gates import standard_gates
 from synth_assets.core.markdown import strip_markdown
 from synth_assets.core.sentences import sentence_ends
 from synth_assets.core.strategy import AnswerContext, Strategy, TokenLimits
@@ -227,8 +228,11 @@ STRATEGY = Strategy(
     ),
     rules=(strip_markdown,),
     on_truncation="drop",
+    # A few pairs may stand for a long passage.
+    gates=standard_gates(least_ratio=0.01),
     # Each pair stands alone, so the pairs of other segments lose nothing when one gives none.
     is_segment_independent=True,
+    can_follow_source=True,
     wire_model=WireDiverseQA,
     to_structured=to_structured,
     to_text=to_text,

@@ -1,5 +1,6 @@
 """Knowledge extraction: what a passage teaches, explained as a textbook would."""
 
+from synth_assets.core.gates import standard_gates
 from synth_assets.core.rules import PROSE_RULES
 from synth_assets.core.strategy import Strategy, TokenLimits
 
@@ -27,6 +28,8 @@ STRATEGY = Strategy(
         min_final_tokens=50,
     ),
     rules=PROSE_RULES,
+    # A textbook explains at length, but only what it was given.
+    gates=standard_gates(most_ratio=4.0),
     # The prompt asks for self-contained explanations, and knowledge makes no claim to cover the document.
     is_segment_independent=True,
 )

@@ -1,5 +1,6 @@
 """Knowledge list: the facts of a passage, one to a line."""
 
+from synth_assets.core.gates import standard_gates
 from synth_assets.core.rules import PROSE_RULES, strip_list_markers
 from synth_assets.core.strategy import Strategy, TokenLimits
 
@@ -27,6 +28,8 @@ STRATEGY = Strategy(
         min_final_tokens=50,
     ),
     rules=(*PROSE_RULES, strip_list_markers),
+    # Each line names its subject again; four times the source is more than that.
+    gates=standard_gates(most_ratio=4.0),
     # Each line stands alone, so the lines of other segments lose nothing when one gives none.
     is_segment_independent=True,
     separator="\n",

@@ -1,5 +1,6 @@
 """Wikipedia-style rephrasing: the same facts in clean encyclopedic prose."""
 
+from synth_assets.core.gates import copies_its_source, standard_gates
 from synth_assets.core.rules import PROSE_RULES
 from synth_assets.core.strategy import Strategy, TokenLimits
 
@@ -27,6 +28,8 @@ STRATEGY = Strategy(
         min_final_tokens=50,
     ),
     rules=PROSE_RULES,
+    # It says the whole passage again: under a fifth is a summary, and nine tenths to the letter is no second wording.
+    gates=(*standard_gates(least_ratio=0.2, most_ratio=4.0), copies_its_source()),
     # Running prose: a sentence after a gap would refer to what is not there.
     is_segment_independent=False,
 )

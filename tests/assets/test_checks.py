@@ -7,6 +7,7 @@ import pytest
 
 from synth_assets.assets.check_outcomes import BLOCKING_CHECKS
 from synth_assets.assets.checks import build_checks
+from synth_assets.assets.quality_checks import build_quality_checks
 from synth_assets.strategies import discover
 
 STRATEGIES = discover()
@@ -42,7 +43,8 @@ def test_every_strategy_is_checked_for_completeness_and_truncation_and_structure
 
 
 def test_every_blocking_check_is_known_by_its_name_to_whoever_makes_a_partition():
-    blocking = {spec.name for check in build_checks(STRATEGIES) for spec in check.check_specs if spec.blocking}
+    checks = [*build_checks(STRATEGIES), *build_quality_checks()]
+    blocking = {spec.name for check in checks for spec in check.check_specs if spec.blocking}
     assert blocking == set(BLOCKING_CHECKS)
 
 

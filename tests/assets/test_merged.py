@@ -38,6 +38,6 @@ def test_a_file_joined_in_parts_loses_and_repeats_nothing(workplace, make_articl
 def test_the_parts_of_a_file_leave_no_id_out_and_take_none_twice():
     ids = [f"{first:04x}{'0' * 28}" for first in range(2**16)] + ["f" * 32]
     for chars in (0, 1, merged.CHARS_JOINED_AT_ONCE + 1, 10 * merged.CHARS_JOINED_AT_ONCE, 10**15):
-        parts = merged._parts(chars)
+        parts = merged.id_ranges(chars)
         assert len(parts) == max(1, min(merged.MOST_PARTS, -(-chars // merged.CHARS_JOINED_AT_ONCE)))
         assert sum(begin <= document_id < end for begin, end in parts for document_id in ids) == len(ids)

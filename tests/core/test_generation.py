@@ -21,6 +21,7 @@ from synth_assets.core.request_planning import (
     SeedDocument,
     planned_requests,
 )
+from synth_assets.core.screening import Rejection, Screen
 from synth_assets.core.strategy import Strategy, TokenLimits
 from synth_assets.core.tables import DROP_REASONS, rephrased
 from synth_assets.strategies import discover
@@ -80,13 +81,14 @@ def rephrase(
     strategy: Strategy,
     answer: Callable[[CompletionRequest], Completion | str] | None = None,
     model: ServedModel = FAKE_MODEL,
+    screens: Sequence[Screen] = (),
 ) -> tuple[list[RephrasedDocument | Drop | Unanswered], FakeGenerator]:
     """Ask for everything, then make the table; failed requests stay without an answer."""
     planner = RequestPlanner(strategy, FakeTokenizer(), model)
     ledger, generator = MemoryLedger(), FakeGenerator(answer, model=model)
     ledger.buy((planned.request for planned in planned_requests(documents, planner)), generator)
     ledger.answers = {key: answer for key, answer in ledger.answers.items() if answer.error_kind is None}
-    return list(tabulate(documents, planner, ledger, FakeTokenizer(), "fingerprint")), generator
+    return list(tabulate(documents, planner, ledger, FakeTokenizer(), "fingerprint", screens=screens)), generator
 
 
 def document_of(result: RephrasedDocument | Drop | Unanswered) -> str | None:
@@ -290,6 +292,31 @@ def test_an_answer_that_gives_nothing_is_a_drop_with_its_reason(text, finish_rea
     assert isinstance(result, Drop)
     assert (result.reason, result.stage, result.strategy) == (reason, "post_processing", "small")
     assert (result.document_id, result.curator_file) == ("document-1", "a.jsonl")
+
+
+def test_what_a_screen_rejects_is_a_drop_with_its_reason_and_the_rest_stays():
+    def screen(source: str, text: str) -> Rejection | None:
+        return Rejection("gates", "low_quality", "too grey") if "grey" in source else None
+
+    documents = [seed(SENTENCE * 2), seed(SENTENCE + "A grey mill it is, and it stands there still.", 2)]
+    results, _ = rephrase(documents, small_strategy(), reply(LONG_ANSWER), screens=[screen])
+    kept, dropped = results
+    assert isinstance(kept, RephrasedDocument)
+    assert dropped == Drop("document-2", "a.jsonl", 2, "small", "gates", "low_quality", "too grey")
+
+
+def test_a_text_after_its_passage_is_screened_alone_and_stored_with_it():
+    seen: list[str] = []
+
+    def screen(source: str, text: str) -> Rejection | None:
+        seen.append(text)
+        return None
+
+    strategy = small_strategy(is_after_source=True)
+    [stored], _ = rephrase([seed(SENTENCE * 2)], strategy, reply(LONG_ANSWER), screens=[screen])
+    assert isinstance(stored, RephrasedDocument)
+    assert seen == [LONG_ANSWER]
+    assert stored.row["text"] == f"{(SENTENCE * 2).strip()}\n\n{LONG_ANSWER}"
 
 
 def test_a_cut_answer_keeps_its_whole_sentences_where_the_strategy_says_trim():

@@ -24,7 +24,7 @@ import pytest
 
 from resources.lake import Lake
 from resources.testing import FakeServer
-from synth_assets.assets.keys import BASELINE
+from synth_assets.assets.keys import ASKED_FOR_BY_NAME
 from synth_assets.assets.versions import DATA_VERSION_TAG, UPSTREAM_TAG, Versions
 from synth_assets.dagster_home import prepare_dagster_home
 from synth_assets.definitions import project_defs
@@ -149,7 +149,7 @@ class Ui:
         self.project.roots.forget()
         with dg.DagsterInstance.from_config(str(self.settings.dagster_home)) as instance:
             versions = Versions(instance, self.graph, self.project.roots)
-            return StalePlanner(self.graph, versions, self.project.lake, [BASELINE]).everything()
+            return StalePlanner(self.graph, versions, self.project.lake, ASKED_FOR_BY_NAME).everything()
 
     @staticmethod
     def wait_for(condition: Callable[[], Any], what: str) -> Any:

@@ -14,7 +14,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 
 from resources.inference import ServedModel
-from synth_assets.assets.keys import BASELINE
+from synth_assets.assets.keys import ASKED_FOR_BY_NAME
 from synth_assets.assets.roots import observe_roots
 from synth_assets.assets.versions import Versions
 from synth_assets.definitions import project_defs
@@ -46,7 +46,7 @@ def both(workplace: Any) -> tuple[State, State]:
     versions = Versions(instance, graph, project.roots)
     # The reports draw charts; the profile of the corpus reduces over all files as they do.
     reports = [key for key in graph.get_all_asset_keys() if key.path[0] in ("reports", "export")]
-    planner = StalePlanner(graph, versions, project.lake, (BASELINE, *reports))
+    planner = StalePlanner(graph, versions, project.lake, (*ASKED_FOR_BY_NAME, *reports))
     stale = (item for level in planner.levels() for key in level for item in planner.stale(key))
     ours = {(item.asset.to_user_string(), item.partition) for item in stale}
     resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))

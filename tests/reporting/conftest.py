@@ -15,6 +15,7 @@ import pytest
 from resources.lake import Lake, Replacement
 from resources.ledger import COMPLETIONS, COMPLETIONS_SCHEMA
 from synth_assets.core import tables
+from synth_assets.core.quality_tables import NEAR_DUPLICATES, TEXT_QUALITY
 
 STRATEGIES = ("wiki_rephrase", "diverse_qa", "distill", "knowledge_extract", "knowledge_list")
 REWRITER, REFERENCE, JUDGE = "SmolLM2-135M-Instruct", "openai-community/gpt2", "Qwen3-8B"
@@ -110,6 +111,8 @@ def fill(
         stored(tables.COST, cost_rows(completions, rewriter)),
         stored(tables.BASELINE, baseline_rows(rewriter)),
         stored(tables.DROPS, drop_rows(seed, strategies, detail)),
+        stored(TEXT_QUALITY, text_quality_rows(generator, merged)),
+        stored(NEAR_DUPLICATES, near_duplicate_rows(merged)),
     ]
     lake.replace(changes)
 
@@ -173,6 +176,35 @@ def judge_rows(generator: random.Random, merged: list[dict[str, Any]], judge: st
         }
         for row in merged
     ]  # fmt: skip
+
+
+def text_quality_rows(generator: random.Random, merged: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def made(row: dict[str, Any]) -> dict[str, Any]:
+        if row["strategy"] == "original":
+            return {}
+        return {
+            "length_ratio": generator.uniform(0.2, 1.1), "novel_4gram_share": generator.random(),
+            "copied_share": generator.random(), "kept_number_share": generator.random(),
+            "invented_number_count": generator.randrange(1, 5), "kept_name_share": generator.random(),
+            "invented_name_count": generator.randrange(1, 5), "is_language_kept": True,
+        }  # fmt: skip
+
+    return [
+        {
+            **dict.fromkeys(TEXT_QUALITY.schema.names), **identity(row), "compression_ratio": generator.uniform(1.5, 3),
+            "duplicate_line_share": 0.0, "top_3gram_share": 0.01, "opening_share": generator.random(), **made(row),
+        }
+        for row in merged
+    ]  # fmt: skip
+
+
+def near_duplicate_rows(merged: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first distilled text, as if it copied its source."""
+    copy = next((row for row in merged if row["strategy"] == "distill"), None)
+    if copy is None:
+        return []
+    kept = {"kept_merged_id": f"original-{copy['document_id']}", "kept_strategy": "original", "similarity": 0.93}
+    return [{**identity(copy), **kept}]
 
 
 def quality_rows(merged: list[dict[str, Any]], references: Sequence[str], judge: str) -> list[dict[str, Any]]:

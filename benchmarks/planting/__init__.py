@@ -1,0 +1,1 @@
+"""Who notices a planted fault: what the program `planted_faults` is made of."""

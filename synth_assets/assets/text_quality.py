@@ -1,0 +1,134 @@
+"""The measures of every merged document, originals included.
+
+In: streaming merged documents past the measures, each beside its source, and how texts of one strategy begin alike.
+Out: the measures (`core.measures`), and verdicts (`core.gates`, `quality_checks`).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from resources.lake import Lake
+from synth_assets.assets.keys import CURATOR_FILE, MERGED, ONE_RUN, TEXT_QUALITY
+from synth_assets.assets.merged import ORIGINAL, id_ranges
+from synth_assets.assets.partition_rows import PARTITION_COLUMN, Item
+from synth_assets.assets.partition_runs import Event, materialize_partitions
+from synth_assets.assets.table_metadata import definition_metadata
+from synth_assets.assets.versions import RootVersions
+from synth_assets.core.code_fingerprint import code_fingerprint
+from synth_assets.core.measures.text_quality import measure
+from synth_assets.core.quality_tables import TEXT_QUALITY as TEXT_QUALITY_TABLE
+from synth_assets.core.tables import MERGED_DOCUMENTS
+
+OPENING_WORDS = 4
+OPENING_SQL = rf"regexp_extract(lower(left(text, 400)), '^\s*((?:\S+\s+){{0,{OPENING_WORDS - 1}}}\S+)', 1)"
+"""The first four words in small letters, with the white space between them."""
+
+_SORTED_SCHEMA = pa.schema(
+    [
+        *(MERGED_DOCUMENTS.schema.field(name) for name in ("merged_id", "document_id", "strategy", "text")),
+        pa.field("starts", pa.list_(pa.int64())),
+        pa.field("ends", pa.list_(pa.int64())),
+        pa.field("opening", pa.string()),
+    ]
+)
+
+
+def _rows(lake: Lake, curator_file: str) -> Iterator[dict[str, Any]]:
+    """Each document's original first, then what was made of it: a source is read once, and nothing is joined."""
+    openings = _Openings.of(lake, curator_file)
+    source_id, source = None, None
+    for row in _sorted_documents(lake, curator_file):
+        is_original = row["strategy"] == ORIGINAL
+        if is_original:
+            source_id, source = row["document_id"], row["text"]
+        origin = source if not is_original and source_id == row["document_id"] else None
+        yield {
+            "merged_id": row["merged_id"],
+            "document_id": row["document_id"],
+            "curator_file": curator_file,
+            "strategy": row["strategy"],
+            **vars(measure(origin, model_text(row))),
+            "opening": row["opening"],
+            "opening_share": openings.share(row["strategy"], row["opening"]),
+        }
+
+
+def model_text(row: Mapping[str, Any]) -> str:
+    """What the model wrote of a text: all of it, or what stands after each passage."""
+    starts = row["starts"]
+    if not starts or starts[0] == 0:
+        return row["text"]
+    return "\n\n".join(row["text"][start:end] for start, end in zip(starts, row["ends"], strict=True))
+
+
+@dataclass(frozen=True)
+class _Openings:
+    """How the documents of one file begin."""
+
+    documents: Mapping[str, int]
+    """Number of documents by strategy."""
+    repeated: Mapping[tuple[str, str], int]
+    """Number of documents by strategy and opening, where it is more than one."""
+
+    @classmethod
+    def of(cls, lake: Lake, curator_file: str) -> "_Openings":
+        table = MERGED_DOCUMENTS.name
+        counted = lake.query(
+            f"SELECT strategy, count(*) FROM {table} WHERE curator_file = ? GROUP BY 1",  # noqa: S608
+            [curator_file],
+        )
+        repeated = lake.query(
+            f"SELECT strategy, {OPENING_SQL}, count(*) FROM {table} WHERE curator_file = ?"  # noqa: S608
+            " GROUP BY 1, 2 HAVING count(*) > 1",
+            [curator_file],
+        )
+        strategies, openings, counts = (column.to_pylist() for column in repeated.columns)
+        documents = zip(*(column.to_pylist() for column in counted.columns), strict=True)
+        return cls(dict(documents), dict(zip(zip(strategies, openings, strict=True), counts, strict=True)))
+
+    def share(self, strategy: str, opening: str) -> float:
+        """Share of the strategy's documents that begin so."""
+        return self.repeated.get((strategy, opening), 1) / self.documents[strategy]
+
+
+def _sorted_documents(lake: Lake, curator_file: str) -> Iterator[dict[str, Any]]:
+    table = MERGED_DOCUMENTS.name
+    query = (
+        "SELECT merged_id, document_id, strategy, text, [part.text_start for part in segments] AS starts,"  # noqa: S608
+        f" [part.text_end for part in segments] AS ends, {OPENING_SQL} AS opening FROM {table}"
+        " WHERE curator_file = ? AND document_id >= ? AND document_id < ?"
+        " ORDER BY document_id, strategy <> ?, strategy"
+    )
+    chars = lake.query(
+        f"SELECT coalesce(sum(char_count), 0)::BIGINT FROM {table} WHERE curator_file = ?",  # noqa: S608
+        [curator_file],
+    )
+    for ids in id_ranges(chars.column(0)[0].as_py()):
+        for batch in lake.stream(query, [curator_file, *ids, ORIGINAL], _SORTED_SCHEMA):
+            yield from batch.to_pylist()
+
+
+@dg.asset(
+    key=TEXT_QUALITY,
+    deps=[MERGED],
+    group_name="metrics",
+    kinds={"python", "duckdb"},
+    description=TEXT_QUALITY_TABLE.description,
+    code_version=code_fingerprint(measure, _rows),
+    metadata=definition_metadata(TEXT_QUALITY_TABLE, PARTITION_COLUMN),
+    partitions_def=CURATOR_FILE,
+    backfill_policy=ONE_RUN,
+)
+def text_quality(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], roots: dg.ResourceParam[RootVersions]
+) -> Iterator[Event]:
+    """Measure the files whose merged documents changed."""
+
+    def stream(curator_file: str) -> Iterator[Item]:
+        return _rows(lake, curator_file)
+
+    yield from materialize_partitions(context, TEXT_QUALITY_TABLE, lake, roots, stream)
