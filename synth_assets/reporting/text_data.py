@@ -86,8 +86,14 @@ def measured_texts(lake: Lake) -> MeasuredTexts | None:
         document_counts={row["strategy"]: row["document_count"] for row in rows},
         means=[(measure, [row[measure.column] for row in rows]) for measure in MEASURES],
         spreads=_spreads(lake),
-        extremes=[row for measure in MEASURES if measure.worst for row in _extreme(lake, measure)],
+        extremes=[row for measure in MEASURES if measure.worst for row in _extreme(lake, measure)]
+        if _has_texts(lake)
+        else [],
     )
+
+
+def _has_texts(lake: Lake) -> bool:
+    return lake.has_table(MERGED_DOCUMENTS.name) and lake.has_table(CURATED_DOCUMENTS.name)
 
 
 def _spreads(lake: Lake) -> dict[str, Rows]:
@@ -129,7 +135,12 @@ def near_duplicates(lake: Lake, sample_count: int = 4) -> NearDuplicates | None:
         f"SELECT strategy, kept_strategy, count(*) AS document_count, avg(similarity) AS mean_similarity "
         f"FROM {NEAR_DUPLICATES.name} GROUP BY ALL ORDER BY document_count DESC, strategy, kept_strategy",
     )
-    pairs = _rows(
+    pairs = _pairs(lake, sample_count) if _has_texts(lake) else []
+    return NearDuplicates(counts, pairs, sum(row["document_count"] for row in counts))
+
+
+def _pairs(lake: Lake, sample_count: int) -> Rows:
+    return _rows(
         lake,
         f"""SELECT pair.strategy, pair.kept_strategy, pair.similarity, dropped.title, kept.title AS kept_title,
         left(dropped.text, ?) AS text, length(dropped.text) AS char_count,
@@ -140,7 +151,6 @@ def near_duplicates(lake: Lake, sample_count: int = 4) -> NearDuplicates | None:
         ORDER BY pair.document_id = kept.document_id, pair.similarity DESC, pair.merged_id LIMIT ?""",
         [EXCERPT_CHARS, EXCERPT_CHARS, sample_count],
     )
-    return NearDuplicates(counts, pairs, sum(row["document_count"] for row in counts))
 
 
 def _rows(lake: Lake, sql: str, parameters: Sequence[Any] = ()) -> Rows:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pytest
 
 from resources.lake import Lake, Replacement
+from resources.lake_connection import bare_cursor
 from resources.ledger import COMPLETIONS, COMPLETIONS_SCHEMA
 from synth_assets.core import tables
 from synth_assets.reporting.page import write_report
@@ -212,7 +213,8 @@ def small(make_lake: MakeLake, tmp_path_factory: pytest.TempPathFactory) -> Lake
 @pytest.mark.parametrize("table", SCHEMAS)
 def test_a_missing_table_takes_only_its_own_part_away(small: Lake, tmp_path: Path, table: str) -> None:
     rows = small.read(table, schema=SCHEMAS[table])
-    small.query(f"DROP TABLE {table}")
+    with bare_cursor(small._address, create=False) as cursor:
+        cursor.execute(f"DROP TABLE lake.{table}")
     try:
         parsed = Parsed(written(small, tmp_path))
     finally:
