@@ -49,7 +49,9 @@ SHAPE: dict[str, tuple[str, bool, set[str]]] = {
     "reports/cost": ("reports", False, {"merged/documents", "metrics/judge_scores"}),
     "reports/quality": ("reports", False, {"metrics/perplexity", "metrics/judge_scores"}),
     "reports/html": (
-        "reports", False, {SEED, "merged/documents", "reports/cost", "reports/quality", "serving/baseline"},
+        "reports", False,
+        {SEED, "merged/documents", "merged/near_duplicates", "metrics/text_quality", "reports/cost", "reports/quality",
+         "serving/baseline"},
     ),
     "export/multistrategy": ("export", False, {"merged/multistrategy"}),
     "experiments/proxy_pretraining": ("experiments", False, {"merged/documents", "merged/near_duplicates"}),

@@ -58,7 +58,12 @@ def test_the_settings_table_names_every_variable_that_the_code_reads(generate):
     code = "".join(
         path.read_text() for folder in ("synth_assets", "resources") for path in (ROOT / folder).rglob("*.py")
     )
-    read = set(re.findall(r'"((?:MAX|VLLM|JUDGE|LAKE|COST|SYNTH|PERPLEXITY|CURATOR)_[A-Z_]+)"', code))
+    read = set(
+        re.findall(
+            r'"((?:MAX|VLLM|JUDGE|LAKE|COST|SYNTH|PERPLEXITY|CURATOR|KEEP|SOURCE|EVALUATION|DECONTAMINATION)_[A-Z_]+)"',
+            code,
+        )
+    )
     assert {name for name, *_ in generate.SETTINGS} == read - NOT_SETTINGS
 
 

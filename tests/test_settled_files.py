@@ -62,7 +62,7 @@ def look(found: CuratorFile, before: Memory, seconds_later: float = 0, has_whole
         ("a.jsonl", LINE.encode(), True),
         ("A.JSONL", LINE.encode()[:-1], False),
         ("a.jsonl", LINE.encode()[:-1], False),
-        ("a.jsonl.gz", gzip.compress(LINE.encode()), True),
+        ("a.jsonl.gz", gzip.compress(LINE.encode(), mtime=0), True),
         ("a.jsonl.gz", b"", False),
         ("a.parquet", b"", False),
         ("a.parquet", b"PAR1", False),

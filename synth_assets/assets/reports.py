@@ -13,7 +13,15 @@ import pyarrow as pa
 from resources.lake import Lake
 from resources.ledger import Ledger
 from resources.model_endpoint import ModelEndpoint
-from synth_assets.assets.keys import BASELINE, CURATED, JUDGE_SCORES, MERGED, PERPLEXITY
+from synth_assets.assets.keys import (
+    BASELINE,
+    CURATED,
+    JUDGE_SCORES,
+    MERGED,
+    NEAR_DUPLICATES,
+    PERPLEXITY,
+    TEXT_QUALITY,
+)
 from synth_assets.assets.single_runs import materialize_table, upstream_tag
 from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions
@@ -116,7 +124,7 @@ def quality(
 
 @dg.asset(
     key=HTML_KEY,
-    deps=[COST_KEY, QUALITY_KEY, CURATED, MERGED, BASELINE],
+    deps=[COST_KEY, QUALITY_KEY, CURATED, MERGED, TEXT_QUALITY, NEAR_DUPLICATES, BASELINE],
     group_name="reports",
     kinds={"html"},
     description="The report: one HTML file under SYNTH_HOME/reports that opens offline.",
