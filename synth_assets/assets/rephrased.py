@@ -42,7 +42,7 @@ def strategy_code_version(strategy: Strategy) -> str:
         *filter(None, (strategy.to_structured, strategy.to_text, strategy.merge_structured)),
         *(gate.check for gate in strategy.gates),
     ]
-    named = [(gate.name, gate.reason) for gate in strategy.gates]
+    named = [gate.name for gate in strategy.gates]
     joining = f"{strategy.separator!r}|{strategy.is_after_source}"
     options = f"{strategy.on_truncation}|{strategy.is_segment_independent}|{joining}|{named}"
     code = code_fingerprint(tabulate, segment, *callables)

@@ -20,6 +20,7 @@ from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions
 from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.measures.text_quality import measure
+from synth_assets.core.passages import model_part
 from synth_assets.core.quality_tables import TEXT_QUALITY as TEXT_QUALITY_TABLE
 from synth_assets.core.tables import MERGED_DOCUMENTS
 
@@ -51,18 +52,10 @@ def _rows(lake: Lake, curator_file: str) -> Iterator[dict[str, Any]]:
             "document_id": row["document_id"],
             "curator_file": curator_file,
             "strategy": row["strategy"],
-            **vars(measure(origin, model_text(row))),
+            **vars(measure(origin, model_part(row["text"], row["starts"] or (), row["ends"] or ()))),
             "opening": row["opening"],
             "opening_share": openings.share(row["strategy"], row["opening"]),
         }
-
-
-def model_text(row: Mapping[str, Any]) -> str:
-    """What the model wrote of a text: all of it, or what stands after each passage."""
-    starts = row["starts"]
-    if not starts or starts[0] == 0:
-        return row["text"]
-    return "\n\n".join(row["text"][start:end] for start, end in zip(starts, row["ends"], strict=True))
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,11 @@ class Gate:
     why: str
     check: Callable[[str, str], str | None]
     """Says of (source, text) which value broke which limit; None lets the text pass."""
-    reason: str = "low_quality"
-    """One of `tables.DROP_REASONS`."""
 
     def __call__(self, source: str, text: str) -> Rejection | None:
         """The rejection, whose detail names gate, value and limit."""
         found = self.check(source, text)
-        return None if found is None else Rejection(STAGE, self.reason, f"{self.name}: {found}")
+        return None if found is None else Rejection(STAGE, "low_quality", f"{self.name}: {found}")
 
 
 SUSPICIOUS_COMPRESSION = 3.0
@@ -130,15 +128,6 @@ def drifts_to_another_language() -> Gate:
         return f"{spoken} of a source in {asked}"
 
     return Gate("drifts_to_another_language", "The prompt asks for the language of the text.", check)
-
-
-def too_long(most_chars: int) -> Gate:
-    """Rejects a text with more characters than this; no strategy does so by default."""
-
-    def check(source: str, text: str) -> str | None:
-        return f"{len(text)} characters, at most {most_chars}" if len(text) > most_chars else None
-
-    return Gate("too_long", "It does not fit where it is to be used.", check, "too_long")
 
 
 def standard_gates(least_ratio: float = 0.02, most_ratio: float = 8.0) -> tuple[Gate, ...]:

@@ -20,7 +20,7 @@ from synth_assets.core.postprocessing import FinishedSegment, finish_segment
 from synth_assets.core.request_planning import Drop, PlannedDocument, RequestPlanner, SeedDocument, planned_documents
 from synth_assets.core.screening import Screen, first_rejection
 from synth_assets.core.segmentation import Segment
-from synth_assets.core.strategy import AnswerContext, Strategy
+from synth_assets.core.strategy import AnswerContext, Strategy, TokenLimits
 
 DOCUMENTS_PER_LOOKUP = 1024
 """Documents whose answers are fetched from the ledger with one query, which goes through all its keys; bounds memory at
@@ -100,8 +100,8 @@ def tabulate(
         keys = [asked.request.request_key for plan in chunk for asked in plan.requests]
         answers = reader.fetch(len(chunk), keys)
         finished = [_finish_document(plan, planner, answers, strategy_fingerprint) for plan in chunk]
-        long_enough = _drop_short(finished, planner.strategy, tokenizer)
-        for plan, item in zip(chunk, long_enough, strict=True):
+        of_a_length = _drop_by_length(finished, planner.strategy, tokenizer)
+        for plan, item in zip(chunk, of_a_length, strict=True):
             yield _screened(plan.document, item, planner.strategy, screens)
 
 
@@ -210,29 +210,28 @@ def _structured(strategy: Strategy, kept: list[tuple[Segment, str, FinishedSegme
     return json.dumps(merged.model_dump(mode="json"), ensure_ascii=False)
 
 
-def _drop_short(
+def _drop_by_length(
     finished: list[RephrasedDocument | Drop | Unanswered], strategy: Strategy, tokenizer: Tokenizer
 ) -> Iterator[RephrasedDocument | Drop | Unanswered]:
-    """Replace rows under the strategy's minimum final length by drops; one tokenizer call for the chunk."""
+    """Replace rows outside of the strategy's final lengths by drops; one tokenizer call for the chunk."""
     rows = [item for item in finished if isinstance(item, RephrasedDocument)]
     counts = iter(tokenizer.count_tokens([item.row["text"] for item in rows]) if rows else [])
     for item in finished:
         if not isinstance(item, RephrasedDocument):
             yield item
             continue
-        token_count = next(counts)
-        minimum = strategy.limits.min_final_tokens
-        if token_count >= minimum:
+        reason, limit = _length_verdict(next(counts), strategy.limits)
+        if not reason:
             yield item
-        else:
-            detail = f"{token_count} tokens after clean-up, at least {minimum} needed"
-            row = item.row
-            yield Drop(
-                row["document_id"],
-                row["curator_file"],
-                None,
-                strategy.name,
-                "post_processing",
-                "too_short",
-                detail,
-            )
+            continue
+        row = item.row
+        yield Drop(row["document_id"], row["curator_file"], None, strategy.name, "post_processing", reason, limit)
+
+
+def _length_verdict(token_count: int, limits: TokenLimits) -> tuple[str, str]:
+    """Reason and detail of a drop; two empty texts where the length is right."""
+    if token_count < limits.min_final_tokens:
+        return "too_short", f"{token_count} tokens after clean-up, at least {limits.min_final_tokens} needed"
+    if limits.max_final_tokens is not None and token_count > limits.max_final_tokens:
+        return "too_long", f"{token_count} tokens after clean-up, at most {limits.max_final_tokens} wanted"
+    return "", ""

@@ -6,7 +6,7 @@ In: one finished row and its source. Out: which strategies can be read that way 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 BETWEEN = "\n\n"
@@ -29,3 +29,10 @@ def after_passages(row: Mapping[str, Any], source: str, separator: str) -> dict[
         texts.append(passage + BETWEEN + text)
         position = start + len(text) + len(separator)
     return {**row, "text": separator.join(texts), "segments": spans}
+
+
+def model_part(text: str, starts: Sequence[int], ends: Sequence[int]) -> str:
+    """What the model wrote of a text, given its segments' ranges: all of it, or what stands after each passage."""
+    if not starts or starts[0] == 0:
+        return text
+    return BETWEEN.join(text[start:end] for start, end in zip(starts, ends, strict=True))

@@ -32,6 +32,8 @@ class TokenLimits:
     """`max_tokens` of the request."""
     min_final_tokens: int
     """A shorter text after clean-up is dropped as `too_short`."""
+    max_final_tokens: int | None = None
+    """A longer text after clean-up is dropped as `too_long`; None: however long. Of a document, not of a segment."""
 
 
 @dataclass(frozen=True)

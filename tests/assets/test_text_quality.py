@@ -10,8 +10,7 @@ import pytest
 from synth_assets.assets.accounts_check import LEAST_DOCUMENTS
 from synth_assets.assets.check_outcomes import FAILED_FILES
 from synth_assets.assets.quality_checks import drifts, figures_of
-from synth_assets.assets.text_quality import model_text
-from synth_assets.core.gates import too_long
+from synth_assets.core.gates import length_ratio
 from synth_assets.definitions import project_defs
 from synth_assets.strategies import by_name
 
@@ -46,14 +45,14 @@ def test_texts_are_measured_and_a_stricter_gate_drops_without_a_call_and_stops_t
     before = figures_of(two_files.lake)
     assert before["distill"]["documents"] == LEAST_DOCUMENTS + 1
 
-    two_files.overrides["strategies"] = [replace(DISTILL, gates=(too_long(1),)), REPHRASE]
+    two_files.overrides["strategies"] = [replace(DISTILL, gates=(length_ratio(50, 100),)), REPHRASE]
     _, project = two_files.run(has_measures=True)
 
     assert project.purchases.total().requests_sent == 0
     drops = two_files.rows("SELECT strategy, stage, reason, detail FROM ledger.drops WHERE strategy IS NOT NULL")
-    assert {(row["strategy"], row["stage"], row["reason"]) for row in drops} == {("distill", "gates", "too_long")}
+    assert {(row["strategy"], row["stage"], row["reason"]) for row in drops} == {("distill", "gates", "low_quality")}
     assert len(drops) == LEAST_DOCUMENTS + 1
-    assert drops[0]["detail"].startswith("too_long: ")
+    assert drops[0]["detail"].startswith("length_ratio: ")
     assert failed_files(two_files, project) == ["many.jsonl"]
     # The emptied file keeps what was merged of it before; the other one has gone on.
     kept = "SELECT curator_file AS f, count(*) AS n FROM merged.documents WHERE strategy = 'distill' GROUP BY 1"
@@ -107,12 +106,3 @@ def test_a_measure_drifts_when_it_changes_further_than_it_should_and_there_is_en
 
 def test_a_new_strategy_has_nothing_to_drift_from():
     assert drifts({}, figures()) == []
-
-
-def test_only_what_the_model_wrote_is_measured_where_it_stands_after_its_passage():
-    text = "Passage one.\n\nQuestion one?\n\nPassage two.\n\nQuestion two?"
-    starts = [text.index("Question one"), text.index("Question two")]
-    row = {"text": text, "starts": starts, "ends": [starts[0] + 13, starts[1] + 13]}
-    assert model_text(row) == "Question one?\n\nQuestion two?"
-    assert model_text({"text": text, "starts": [0, 5], "ends": [4, 9]}) == text
-    assert model_text({"text": text, "starts": None, "ends": None}) == text

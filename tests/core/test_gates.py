@@ -16,10 +16,8 @@ from synth_assets.core.gates import (
     length_ratio,
     repeats_itself,
     standard_gates,
-    too_long,
 )
 from synth_assets.core.screening import first_rejection
-from synth_assets.core.tables import DROP_REASONS
 from synth_assets.strategies import discover
 
 STRATEGIES = discover()
@@ -91,16 +89,6 @@ def test_a_text_far_from_its_sources_length_is_rejected(chars, is_rejected):
 
 def test_a_short_text_is_never_too_long_for_a_stub():
     assert length_ratio(0.02, 8.0)("Mill.", "t" * 900) is None
-
-
-def test_a_limit_in_characters_has_a_reason_of_its_own():
-    rejection = too_long(100)("", "t" * 101)
-    assert rejection is not None
-    assert rejection.reason == "too_long"
-
-
-def test_the_reasons_of_all_gates_are_drop_reasons():
-    assert {gate.reason for strategy in STRATEGIES for gate in strategy.gates} <= DROP_REASONS
 
 
 def test_another_limit_is_another_version_of_the_strategy_and_asks_for_nothing():

@@ -294,6 +294,13 @@ def test_an_answer_that_gives_nothing_is_a_drop_with_its_reason(text, finish_rea
     assert (result.document_id, result.curator_file) == ("document-1", "a.jsonl")
 
 
+@pytest.mark.parametrize(("most", "reason"), [(5, "too_long"), (500, None), (None, None)])
+def test_a_text_over_the_maximum_is_a_drop_by_its_tokens(most, reason):
+    limits = replace(small_strategy().limits, max_final_tokens=most)
+    [result], _ = rephrase([seed(SENTENCE * 2)], small_strategy(limits=limits), reply(LONG_ANSWER))
+    assert (result.reason if isinstance(result, Drop) else None) == reason
+
+
 def test_what_a_screen_rejects_is_a_drop_with_its_reason_and_the_rest_stays():
     def screen(source: str, text: str) -> Rejection | None:
         return Rejection("gates", "low_quality", "too grey") if "grey" in source else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_assets.core.passages import BETWEEN, after_passages
+from synth_assets.core.passages import BETWEEN, after_passages, model_part
 from synth_assets.core.screening import Rejection, first_rejection
 from synth_assets.strategies import discover
 
@@ -35,6 +35,16 @@ def test_each_text_follows_its_passage_and_the_ranges_still_cover_the_models_par
     assert [source[span["source_start"] : span["source_end"]] for span in joined["segments"]] == [
         passage for passage, _ in pairs
     ]
+
+
+@given(st.lists(st.tuples(words, words.filter(str.strip)), min_size=1, max_size=5))
+def test_the_models_part_is_what_it_wrote_with_or_without_passages(pairs):
+    row, source = row_of(pairs, BETWEEN)
+    joined = after_passages(row, source, BETWEEN)
+    for stored in (row, joined):
+        starts = [span["text_start"] for span in stored["segments"]]
+        assert model_part(stored["text"], starts, [span["text_end"] for span in stored["segments"]]) == row["text"]
+    assert model_part("An original.", [], []) == "An original."
 
 
 def test_only_what_makes_sense_after_its_passage_is_put_there():
