@@ -118,7 +118,7 @@ class Automation:
 
     def synth_run(self) -> None:
         """`synth run`, reports left out."""
-        summary, _ = self.workplace.run()
+        summary, _ = self.workplace.run(has_measures=True)
         assert summary.failed == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import time
 from types import TracebackType
@@ -77,14 +79,36 @@ class TerminalProgress:
             self._task = None
 
 
+class Interruption:
+    """Whether the process was asked to end, whatever came of the exception that the signal's handler raised.
+
+    Dagster puts handlers of its own in their place while a step runs, and a library below may lose what they raise.
+    Python writes each signal to a pipe besides.
+    """
+
+    def __init__(self) -> None:
+        self._has_come = False
+        self._signals, written = os.pipe()
+        for end in (self._signals, written):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+
+    def has_come(self) -> bool:
+        """True from the first Ctrl-C or SIGTERM on."""
+        with contextlib.suppress(BlockingIOError):
+            self._has_come |= not {signal.SIGINT, signal.SIGTERM}.isdisjoint(os.read(self._signals, 1024))
+        return self._has_come
+
+
 def run_command(strategies: tuple[str, ...], files: tuple[str, ...], is_regenerated: bool, as_json: bool) -> int:
     """Bring the selection up to date; 0 when everything was done, 1 when something failed."""
     # SIGTERM ends a run as Ctrl-C does: what is answered is committed on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interruption = Interruption()
     opened = open_project()
     try:
         with TerminalProgress() as progress:
-            runner = StaleRunner(opened.project, opened.definitions, opened.instance, progress)
+            runner = StaleRunner(opened.project, opened.definitions, opened.instance, progress, interruption.has_come)
             summary = runner.run(RunSelection.of(strategies, files), is_regenerated)
     except KeyboardInterrupt:
         if not is_regenerated:

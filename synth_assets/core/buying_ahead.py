@@ -86,6 +86,12 @@ class BuyingAhead:
         if self._error is not None:
             raise self._error
 
+    def is_under_way(self, patience_seconds: float) -> bool:
+        """Whether the purchase still goes on after so long a wait."""
+        if self._thread is not None:
+            self._thread.join(patience_seconds)
+        return self._thread is not None and self._thread.is_alive()
+
     def finish(self) -> None:
         """Wait for the end of the purchase under way, if any; raises what it ended with."""
         self._join()

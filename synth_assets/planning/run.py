@@ -7,7 +7,7 @@ materializes (`assets`), and how progress is shown (`cli`).
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -32,6 +32,7 @@ from synth_assets.project import Project
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 FILES_NAMED = 5
+SECONDS_BETWEEN_LOOKS = 0.5
 
 
 @dataclass
@@ -80,8 +81,10 @@ class StaleRunner:
         definitions: dg.Definitions,
         instance: DagsterInstance,
         progress: RunProgress | None = None,
+        is_interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._project = project
+        self._is_interrupted = is_interrupted
         self._instance = instance
         self._progress = progress or SilentProgress()
         project.purchases.rephrase.on_progress = self._progress.bought
@@ -147,6 +150,10 @@ class StaleRunner:
                 for chunk in _ranges(todo[key], versions.partitions(key)):
                     purchases.rephrase_ahead.check()
                     self._materialize(key, chunk, bad, summary)
+            # Looked at, not only raised: a step may have left a signal handler of Dagster's behind.
+            while purchases.rephrase_ahead.is_under_way(SECONDS_BETWEEN_LOOKS):
+                if self._is_interrupted():
+                    raise KeyboardInterrupt
             purchases.finish()
         except BaseException:
             purchases.stop()
@@ -228,8 +235,8 @@ class StaleRunner:
             else:
                 summary.failed.append((key, partition))
                 bad.add((key, partition))
-        if _was_interrupted(result):
-            # Dagster turns Ctrl-C within a step into a failure of that step; the rest of the run must not go on.
+        if self._is_interrupted() or _was_interrupted(result):
+            # Dagster turns Ctrl-C into a failure, of the step or, before there is one, of something else of the run.
             raise KeyboardInterrupt
         if not result.success:
             summary.errors.append(f"{'.'.join(key.path)}: {_failure(result)}")

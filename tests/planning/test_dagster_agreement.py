@@ -31,7 +31,7 @@ def made(workplace, make_article):
     workplace.overrides["strategies"] = [DISTILL]
     workplace.write("a.jsonl", [make_article(1), make_article(2)])
     workplace.write("b.jsonl", [make_article(3)])
-    workplace.run()
+    workplace.run(has_measures=True)
     return workplace
 
 
@@ -88,7 +88,7 @@ def test_both_find_the_same_stale_after_a_change_and_nothing_after_the_next_run(
     ours, theirs = both(made)
     assert ours
     assert ours == theirs
-    made.run()
+    made.run(has_measures=True)
     assert both(made) == (set(), set())
 
 

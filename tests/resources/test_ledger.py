@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import subprocess
 import sys
 import threading
@@ -304,6 +305,8 @@ def test_a_failed_commit_wakes_the_producer_that_waits_and_nothing_is_lost(unrel
 
 
 def test_ctrl_c_in_a_waiting_producer_loses_nothing(unreliable: UnreliableLedger) -> None:
+    # A step of Dagster's in an earlier test may have left another handler.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     unreliable.may_commit.clear()
     keys = [f"key-{i}" for i in range(5)]
     main_thread = threading.current_thread()
