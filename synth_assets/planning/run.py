@@ -24,6 +24,7 @@ from synth_assets.assets.roots import observe_roots
 from synth_assets.assets.versions import UPSTREAM_TAG, Versions
 from synth_assets.core.strategy import Strategy
 from synth_assets.core.tables import rephrased
+from synth_assets.planning.failures import blocking_texts, failure_of, was_interrupted
 from synth_assets.planning.files import FileChanges, file_changes, partitioned_tables, synchronise_partitions
 from synth_assets.planning.progress import RunProgress, SilentProgress
 from synth_assets.planning.stale import AssetPartition, StalePartition, StalePlanner, check_title
@@ -31,7 +32,6 @@ from synth_assets.planning.summary import merged_count
 from synth_assets.project import Project
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-FILES_NAMED = 5
 SECONDS_BETWEEN_LOOKS = 0.5
 
 
@@ -119,7 +119,7 @@ class StaleRunner:
         for level in levels:
             self._settle_checks(level, started_at, bad, summary)
             self._run_level(level, selection, bad, summary)
-        summary.errors += _blocking_texts(summary.blocked)
+        summary.errors += blocking_texts(summary.blocked)
         summary.wall_seconds = time.monotonic() - started
         return summary
 
@@ -188,7 +188,7 @@ class StaleRunner:
         result = job.execute_in_process(instance=self._instance, run_config=QUIET, raise_on_error=False)
         seen = {evaluation.asset_check_key for evaluation in result.get_asset_check_evaluations()}
         for check in sorted(due - seen):
-            summary.errors.append(f"{check_title(check)} could not be evaluated: {_failure(result)}")
+            summary.errors.append(f"{check_title(check)} could not be evaluated: {failure_of(result)}")
             bad |= {(check.asset_key, partition) for partition in self._versions().partitions(check.asset_key)}
 
     def _begin_buying(self, todo: dict[dg.AssetKey, list[StalePartition]]) -> None:
@@ -235,11 +235,11 @@ class StaleRunner:
             else:
                 summary.failed.append((key, partition))
                 bad.add((key, partition))
-        if self._is_interrupted() or _was_interrupted(result):
+        if self._is_interrupted() or was_interrupted(result):
             # Dagster turns Ctrl-C into a failure, of the step or, before there is one, of something else of the run.
             raise KeyboardInterrupt
         if not result.success:
-            summary.errors.append(f"{'.'.join(key.path)}: {_failure(result)}")
+            summary.errors.append(f"{'.'.join(key.path)}: {failure_of(result)}")
 
 
 def regenerated_strategies(selection: RunSelection, strategies: Sequence[Strategy]) -> list[str]:
@@ -271,33 +271,3 @@ def _ranges(items: Iterable[StalePartition], order: Sequence[str | None]) -> Ite
         chunk.append(item)
     if chunk:
         yield chunk
-
-
-def _blocking_texts(blocked: Iterable[StalePartition]) -> list[str]:
-    """One sentence for each check that blocked something, with its files."""
-    files: dict[dg.AssetCheckKey, set[str | None]] = {}
-    for item in blocked:
-        if item.blocked_by is not None:
-            files.setdefault(item.blocked_by, set()).add(item.partition)
-    return [
-        f"{check_title(check)} fails for {', '.join(sorted(map(str, names))[:FILES_NAMED])}"
-        f"{', …' if len(names) > FILES_NAMED else ''}: nothing was made from it. The next run checks it again."
-        for check, names in files.items()
-    ]
-
-
-def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
-    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
-    return any(error is not None and error.cls_name == "DagsterExecutionInterruptedError" for error in errors)
-
-
-def _failure(result: dg.ExecuteInProcessResult) -> str:
-    for event in result.all_events:
-        if event.is_step_failure:
-            data = event.step_failure_data
-            if data.user_failure_data is not None and data.user_failure_data.description:
-                return data.user_failure_data.description
-            if data.error is not None:
-                cause = data.error.cause or data.error
-                return cause.message.strip()
-    return "the run failed; see its events in the Dagster UI"
