@@ -246,7 +246,7 @@ def test_what_reduces_over_all_files_waits_for_the_last_and_goes_on_without_a_fa
 def test_a_deleted_file_asks_for_what_reduces_over_it_and_comes_back_for_nothing(settled, make_article):
     (settled.workplace.corpus / "b.jsonl").unlink()
     settled.look()
-    assert settled.settle() == [{("seed.profile", None)}]
+    assert settled.settle() == [{("seed.profile", None), ("merged.near_duplicates", None)}]
     assert settled.planned() == set()
 
     sent = settled.workplace.server.request_count

@@ -95,5 +95,5 @@ def test_both_find_the_same_stale_after_a_change_and_nothing_after_the_next_run(
 def test_dagster_does_not_see_that_a_deleted_file_leaves_the_reducers_stale(made):
     (made.corpus / "b.jsonl").unlink()
     ours, theirs = both(made)
-    assert ours == {("seed/profile", None)}
+    assert ours == {("seed/profile", None), ("merged/near_duplicates", None)}
     assert theirs == set()
