@@ -15,11 +15,11 @@ from pydantic import Field
 from resources.errors import SynthError
 from resources.lake import Lake
 from synth_assets.assets.keys import MERGED, NEAR_DUPLICATES, PROXY_PRETRAINING
-from synth_assets.assets.merged import ORIGINAL
 from synth_assets.assets.single_runs import materialize_table
 from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions
 from synth_assets.core.code_fingerprint import code_fingerprint
+from synth_assets.core.mixture import ORIGINAL
 from synth_assets.core.proxy_model import CPU_CONFIG, CUDA_CONFIG, ProxyConfig, proxy_device
 from synth_assets.core.proxy_pretraining import ArmResult, markdown_table, run_arms
 from synth_assets.core.proxy_text import Ids, packed

@@ -14,7 +14,6 @@ from resources.inference import Completion, CompletionLedger, CompletionRequest,
 from resources.lake import Lake
 from resources.model_endpoint import ModelEndpoint
 from synth_assets.assets.keys import CURATOR_FILE, JUDGE, JUDGE_SCORES, MERGED, ONE_RUN
-from synth_assets.assets.merged import ORIGINAL
 from synth_assets.assets.partition_rows import PARTITION_COLUMN, Item
 from synth_assets.assets.partition_runs import Event, materialize_partitions
 from synth_assets.assets.purchases import Purchases, stopped_with_the_step
@@ -34,6 +33,7 @@ from synth_assets.core.judge import (
     judge_parts,
     read_verdict,
 )
+from synth_assets.core.mixture import ORIGINAL
 from synth_assets.core.postprocessing import UnusableAnswerError
 from synth_assets.core.request_planning import Drop, PlannedRequest
 from synth_assets.core.tables import CURATED_DOCUMENTS, MERGED_DOCUMENTS

@@ -19,15 +19,13 @@ from synth_assets.assets.partition_runs import Event, materialize_partitions
 from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions
 from synth_assets.core.code_fingerprint import code_fingerprint
+from synth_assets.core.mixture import ORIGINAL
 from synth_assets.core.strategy import Strategy
 from synth_assets.core.tables import CURATED_DOCUMENTS, MERGED_DOCUMENTS, multistrategy, rephrased
 
 _TITLED_SCHEMA = pa.schema(
     [MERGED_DOCUMENTS.schema.field(name) for name in ("document_id", "title", "text", "segments")]
 )
-
-ORIGINAL = "original"
-"""The strategy name of the seed's own text in the merged set."""
 
 CHARS_JOINED_AT_ONCE = 64_000_000
 """A join holds one of its sides: 600,000 documents of 600 characters took 580 MB at once and 60 MB in ten parts. No way

@@ -13,7 +13,7 @@ from synth_assets.assets.accounts_check import LEAST_DOCUMENTS
 from synth_assets.assets.history import history_of
 from synth_assets.assets.keys import TEXT_QUALITY
 from synth_assets.assets.made_check import build_made_check
-from synth_assets.assets.merged import ORIGINAL
+from synth_assets.core.mixture import ORIGINAL
 from synth_assets.core.quality_tables import TEXT_QUALITY as TEXT_QUALITY_TABLE
 from synth_assets.core.tables import DROPS
 

@@ -13,13 +13,14 @@ import pyarrow as pa
 
 from resources.lake import Lake
 from synth_assets.assets.keys import CURATOR_FILE, MERGED, ONE_RUN, TEXT_QUALITY
-from synth_assets.assets.merged import ORIGINAL, id_ranges
+from synth_assets.assets.merged import id_ranges
 from synth_assets.assets.partition_rows import PARTITION_COLUMN, Item
 from synth_assets.assets.partition_runs import Event, materialize_partitions
 from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions
 from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.measures.text_quality import measure
+from synth_assets.core.mixture import ORIGINAL
 from synth_assets.core.passages import model_part
 from synth_assets.core.quality_tables import TEXT_QUALITY as TEXT_QUALITY_TABLE
 from synth_assets.core.tables import MERGED_DOCUMENTS

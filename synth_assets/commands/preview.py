@@ -32,6 +32,7 @@ def preview_command(count: int, strategies: tuple[str, ...], files: tuple[str, .
     requests = (request for planner in planners.values() for request in planned_requests(documents, planner))
     with console.status("asking the model"):
         project.purchases.rephrase.buy(requests)
+    screens = project.evaluation_sets.screens()
     for document in documents:
         _show(console, f"{document.title}: source, {len(document.text):,} characters", document.text)
         for strategy in chosen:
@@ -41,7 +42,7 @@ def preview_command(count: int, strategies: tuple[str, ...], files: tuple[str, .
                 project.ledger,
                 project.rephraser.tokenizer(),
                 strategy_code_version(strategy),
-                screens=(*strategy.gates, *project.evaluation_sets.screens()),
+                screens=(*strategy.gates, *screens),
             )
             for result in results:
                 if isinstance(result, RephrasedDocument):
@@ -61,8 +62,8 @@ def preview_command(count: int, strategies: tuple[str, ...], files: tuple[str, .
 
 
 def _candidates(project: Project, files: tuple[str, ...]) -> Iterator[SeedDocument]:
+    screens = project.evaluation_sets.screens()
     for name in files or project.curator.files():
-        screens = project.evaluation_sets.screens()
         for row in read_seed(project.curator, project.lake, project.rephraser, name, screens, is_alone=True):
             if not isinstance(row, Drop) and row["is_candidate"] and not row["is_duplicate"]:
                 yield SeedDocument(row["document_id"], name, row["title"] or "", row["text"], row["row_number"])

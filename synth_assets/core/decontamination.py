@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from synth_assets.core.gram_hashes import Hashes, gram_hashes, prefix_sums
 from synth_assets.core.screening import Rejection
 from synth_assets.core.words import span, words
 
@@ -24,10 +24,7 @@ from. An item between this and the run's length counts where it stands in the te
 
 MAX_SPAN_CHARS = 200
 
-_Hashes = NDArray[np.uint64]
 _BYTE_SHIFT, _BIT_MASK, _ONE = np.uint64(3), np.uint64(7), np.uint64(1)
-_BASE = 0x9E3779B97F4A7C15
-"""Odd, so that it can be divided by modulo 2**64: the run at any place has the same hash."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +41,13 @@ class _Runs:
     """All runs of one length: sorted hashes, and where in the index's text each begins."""
 
     length: int
-    hashes: _Hashes
+    hashes: Hashes
     offsets: NDArray[np.int64]
     flags: NDArray[np.uint8]
     """A bit for each beginning of a hash, set where a run has it: most of a text's runs end here, without a search."""
     shift: int
 
-    def offsets_of(self, hashes: _Hashes) -> list[tuple[int, int]]:
+    def offsets_of(self, hashes: Hashes) -> list[tuple[int, int]]:
         """Place among the given hashes, and offset in the index's text, of those that are known."""
         beginnings = hashes >> np.uint64(self.shift)
         maybe = np.flatnonzero((self.flags[beginnings >> _BYTE_SHIFT] >> (beginnings & _BIT_MASK)) & _ONE)
@@ -69,7 +66,7 @@ class EvaluationIndex:
         self._names: list[str] = []
         starts: list[int] = []
         buffer = bytearray()
-        found: dict[int, list[tuple[_Hashes, NDArray[np.int64]]]] = {}
+        found: dict[int, list[tuple[Hashes, NDArray[np.int64]]]] = {}
         for name, text in texts:
             item = words(text)
             if len(item) < MIN_ITEM_WORDS:
@@ -78,7 +75,7 @@ class EvaluationIndex:
                 self._names.append(name)
                 starts.append(len(buffer))
             length = min(len(item), ngram)
-            hashes = _run_hashes(_prefix_sums(item), length)
+            hashes = gram_hashes(prefix_sums(item), length)
             sizes = np.fromiter((len(word.encode("utf-8", "surrogatepass")) + 1 for word in item), np.int64, len(item))
             offsets = len(buffer) + np.cumsum(sizes) - sizes
             found.setdefault(length, []).append((hashes, offsets[: len(hashes)]))
@@ -105,9 +102,9 @@ class EvaluationIndex:
         asked = words(text)
         if len(asked) < MIN_ITEM_WORDS:
             return None
-        sums = _prefix_sums(asked)
+        sums = prefix_sums(asked)
         for runs in self._runs:
-            for place, offset in runs.offsets_of(_run_hashes(sums, runs.length)):
+            for place, offset in runs.offsets_of(gram_hashes(sums, runs.length)):
                 # Held against the text: a hash in common drops nothing.
                 common = self._common_words(offset, asked, place)
                 if common >= runs.length:
@@ -132,41 +129,10 @@ class EvaluationIndex:
         return count
 
 
-def _runs(length: int, parts: list[tuple[_Hashes, NDArray[np.int64]]]) -> _Runs:
+def _runs(length: int, parts: list[tuple[Hashes, NDArray[np.int64]]]) -> _Runs:
     hashes, first = np.unique(np.concatenate([part[0] for part in parts]), return_index=True)
     offsets = np.concatenate([part[1] for part in parts])[first]
     bits = max(8, (8 * len(hashes) - 1).bit_length())
     flags = np.zeros(2**bits, dtype=bool)
     flags[hashes >> np.uint64(64 - bits)] = True
     return _Runs(length, hashes, offsets, np.packbits(flags, bitorder="little"), 64 - bits)
-
-
-def _prefix_sums(of: list[str]) -> _Hashes:
-    """Sums, modulo 2**64, of the words' hashes times the base's powers: two of them give the hash of any run."""
-    hashes = np.fromiter(map(hash, of), np.int64, len(of)).view(np.uint64)
-    sums = np.zeros(len(of) + 1, dtype=np.uint64)
-    np.cumsum(hashes * _powers(len(of))[0], out=sums[1:])
-    return sums
-
-
-def _run_hashes(sums: _Hashes, length: int) -> _Hashes:
-    count = len(sums) - length
-    if count < 1:
-        return np.empty(0, dtype=np.uint64)
-    return (sums[length:] - sums[:-length]) * _powers(count)[1]
-
-
-def _powers(count: int) -> tuple[_Hashes, _Hashes]:
-    """So many powers of the base and of its inverse."""
-    up, down = _powers_up_to(max(1024, 1 << (count - 1).bit_length()))
-    return up[:count], down[:count]
-
-
-@lru_cache(maxsize=16)
-def _powers_up_to(count: int) -> tuple[_Hashes, _Hashes]:
-    def powers(base: int) -> _Hashes:
-        factors = np.full(count, base, dtype=np.uint64)
-        factors[0] = 1
-        return np.cumprod(factors, dtype=np.uint64)
-
-    return powers(_BASE), powers(pow(_BASE, -1, 2**64))

@@ -10,6 +10,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from synth_assets.core.mixture import ORIGINAL
 from synth_assets.reporting.lazy_import import lazy_module
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ else:
     vl_convert = lazy_module("vl_convert")
 
 Row = Mapping[str, Any]
-
-ORIGINAL: Final = "original"
-"""Strategy name of the seed's own text."""
 
 # Each has a contrast of at least 3:1 both on white and on the dark theme's near-black (WCAG 1.4.11).
 PALETTE: Final = ("#3f7fd9", "#c9761a", "#2c9a6b", "#8f6bdb", "#d4516b", "#1b92a6", "#8c8530", "#b05fa8")

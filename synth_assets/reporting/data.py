@@ -86,16 +86,16 @@ def seed_profile(lake: Lake) -> SeedProfile | None:
     """The seed's lengths, categories and files; None until the profile has a row."""
     if not (lake.has_table(PROFILE.name) and lake.has_table(CURATED_DOCUMENTS.name)):
         return None
-    total = _rows(lake, f"SELECT * EXCLUDE (categories) FROM {PROFILE.name} WHERE curator_file IS NULL LIMIT 1")
+    total = rows_of(lake, f"SELECT * EXCLUDE (categories) FROM {PROFILE.name} WHERE curator_file IS NULL LIMIT 1")
     if not total or not total[0]["document_count"]:
         return None
-    files = _rows(
+    files = rows_of(
         lake,
         f"""SELECT * EXCLUDE (categories), count(*) OVER () AS file_count
         FROM {PROFILE.name} WHERE curator_file IS NOT NULL ORDER BY document_count DESC, curator_file LIMIT ?""",
         [LISTED_FILES],
     )
-    categories = _rows(
+    categories = rows_of(
         lake,
         f"""SELECT entry.category AS category, entry.document_count AS document_count
         FROM (SELECT unnest(categories) AS entry FROM {PROFILE.name} WHERE curator_file IS NULL)
@@ -103,7 +103,7 @@ def seed_profile(lake: Lake) -> SeedProfile | None:
         [LISTED_CATEGORIES],
     )
     # Ten bins a decade: articles span three decades, and equal steps of a logarithm show all of them.
-    lengths = _rows(
+    lengths = rows_of(
         lake,
         f"""SELECT pow(10, bin / 10) AS bin_start, pow(10, (bin + 1) / 10) AS bin_end, status,
         count(*) AS document_count
@@ -118,7 +118,7 @@ def examples(lake: Lake, count: int = 4) -> list[Example]:
     """The shortest documents among those that the most strategies have a text of."""
     if not lake.has_table(MERGED_DOCUMENTS.name):
         return []
-    chosen = _rows(
+    chosen = rows_of(
         lake,
         f"""SELECT document_id, min(curator_file) AS curator_file, count(DISTINCT strategy) AS strategy_count
         FROM {MERGED_DOCUMENTS.name} GROUP BY document_id HAVING count(DISTINCT strategy) > 1
@@ -129,7 +129,7 @@ def examples(lake: Lake, count: int = 4) -> list[Example]:
 
 
 def _example(lake: Lake, document_id: str, curator_file: str) -> Example:
-    texts = _rows(
+    texts = rows_of(
         lake,
         f"""SELECT merged_id, strategy, title, left(text, ?) AS text, char_count, token_count
         FROM {MERGED_DOCUMENTS.name} WHERE document_id = ? AND curator_file = ?
@@ -138,7 +138,7 @@ def _example(lake: Lake, document_id: str, curator_file: str) -> Example:
     )
     url = None
     if lake.has_table(CURATED_DOCUMENTS.name):
-        found = _rows(lake, f"SELECT url FROM {CURATED_DOCUMENTS.name} WHERE document_id = ? LIMIT 1", [document_id])
+        found = rows_of(lake, f"SELECT url FROM {CURATED_DOCUMENTS.name} WHERE document_id = ? LIMIT 1", [document_id])
         url = found[0]["url"] if found else None
     return Example(document_id, texts[0]["title"] or "Untitled", url, texts)
 
@@ -147,7 +147,7 @@ def drops(lake: Lake) -> Rows | None:
     """Drops by strategy, stage and reason, with one detail of each; None until the table is there."""
     if not lake.has_table(DROPS.name):
         return None
-    return _rows(
+    return rows_of(
         lake,
         f"""SELECT coalesce(strategy, ?) AS strategy, stage, reason, count(*) AS drop_count,
         left(min(detail), ?) AS detail FROM {DROPS.name} GROUP BY ALL
@@ -160,21 +160,21 @@ def cost(lake: Lake) -> Rows | None:
     """`reports.cost`, the total last; None until it has been written."""
     if not lake.has_table(COST.name):
         return None
-    return _rows(lake, f"SELECT * FROM {COST.name} ORDER BY strategy = 'total', strategy, model") or None
+    return rows_of(lake, f"SELECT * FROM {COST.name} ORDER BY strategy = 'total', strategy, model") or None
 
 
 def baseline(lake: Lake) -> Rows | None:
     """`serving.baseline` by model and concurrency; None until it has been measured."""
     if not lake.has_table(BASELINE.name):
         return None
-    return _rows(lake, f"SELECT * FROM {BASELINE.name} ORDER BY model, concurrency") or None
+    return rows_of(lake, f"SELECT * FROM {BASELINE.name} ORDER BY model, concurrency") or None
 
 
 def models(lake: Lake) -> Rows:
     """Every model that answered: what for, how often, how much and when."""
     if not lake.has_table(COMPLETIONS):
         return []
-    return _rows(
+    return rows_of(
         lake,
         f"""SELECT model, model_revision, string_agg(DISTINCT strategy, ', ' ORDER BY strategy) AS strategies,
         count(*) AS calls, sum(prompt_tokens)::BIGINT AS prompt_tokens,
@@ -190,10 +190,10 @@ def fingerprints(lake: Lake) -> Rows:
         return []
     merged = f"SELECT DISTINCT strategy FROM {MERGED_DOCUMENTS.name} WHERE strategy <> 'original' ORDER BY strategy"
     found: Rows = []
-    for name in (row["strategy"] for row in _rows(lake, merged)):
+    for name in (row["strategy"] for row in rows_of(lake, merged)):
         table = rephrased(name).name
         if lake.has_table(table):
-            found += _rows(
+            found += rows_of(
                 lake,
                 f"""SELECT ? AS strategy, strategy_fingerprint, model, count(*) AS document_count
                 FROM {table} GROUP BY ALL ORDER BY document_count DESC""",
@@ -202,9 +202,10 @@ def fingerprints(lake: Lake) -> Rows:
     return found
 
 
-def _rows(lake: Lake, sql: str, parameters: Sequence[Any] = ()) -> Rows:
+def rows_of(lake: Lake, sql: str, parameters: Sequence[Any] = ()) -> Rows:
+    """A few rows, at once."""
     return lake.query(sql, parameters).to_pylist()
 
 
 def _one(lake: Lake, sql: str) -> dict[str, Any]:
-    return _rows(lake, sql)[0]
+    return rows_of(lake, sql)[0]

@@ -8,14 +8,12 @@ In: rows for the charts and tables of one reference model and one judge at a tim
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from resources.lake import Lake
 from synth_assets.core.quality import GOOD_MEAN_SCORE, SURPRISING_QUANTILE
 from synth_assets.core.tables import JUDGE_SCORES, MERGED_DOCUMENTS, PERPLEXITY, QUALITY
-from synth_assets.reporting.data import DETAIL_CHARS, TEXT_CHARS, Rows
+from synth_assets.reporting.data import DETAIL_CHARS, TEXT_CHARS, Rows, rows_of
 
 DOTS_PER_STRATEGY = 80
 
@@ -71,7 +69,7 @@ def summary(lake: Lake) -> Rows:
     """`reports.quality`, the original first."""
     if not lake.has_table(QUALITY.name):
         return []
-    return _rows(
+    return rows_of(
         lake,
         f"""SELECT * REPLACE (coalesce(reference_model, '') AS reference_model) FROM {QUALITY.name}
         ORDER BY reference_model, judge_model, strategy <> 'original', strategy""",
@@ -86,7 +84,7 @@ def perplexities(lake: Lake) -> list[Perplexities]:
 
 
 def _perplexities(lake: Lake, model: str) -> Perplexities:
-    bins = _rows(
+    bins = rows_of(
         lake,
         f"""SELECT strategy, ? AS reference_model, pow(10, bin / 10) AS bin_start, pow(10, (bin + 1) / 10) AS bin_end,
         count(*) AS document_count, count(*) / sum(count(*)) OVER (PARTITION BY strategy) AS share
@@ -94,13 +92,13 @@ def _perplexities(lake: Lake, model: str) -> Perplexities:
         WHERE reference_model = ? AND {_USABLE}) GROUP BY strategy, bin ORDER BY strategy, bin""",
         [model, model],
     )
-    medians = _rows(
+    medians = rows_of(
         lake,
         f"""SELECT strategy, ? AS reference_model, median(perplexity) AS median_perplexity FROM {PERPLEXITY.name}
         WHERE reference_model = ? AND {_USABLE} GROUP BY strategy ORDER BY strategy""",
         [model, model],
     )
-    unscored = _rows(
+    unscored = rows_of(
         lake,
         f"""SELECT count(*) AS n FROM {PERPLEXITY.name}
         WHERE reference_model = ? AND NOT coalesce({_USABLE}, false)""",
@@ -120,7 +118,7 @@ def judgements(lake: Lake) -> list[Judgements]:
         INTO NAME criterion VALUE value) WHERE isfinite(value) GROUP BY ALL ORDER BY strategy, criterion, score
     """
     return [
-        Judgements(model, _rows(lake, statement, [model, model]))
+        Judgements(model, rows_of(lake, statement, [model, model]))
         for model in _distinct(lake, "judge_model", JUDGE_SCORES.name)
     ]
 
@@ -129,7 +127,7 @@ def pairings(lake: Lake, sample_count: int = 6) -> list[Pairing]:
     """One entry for each reference model and judge that have scored the same texts."""
     if not all(lake.has_table(spec.name) for spec in (PERPLEXITY, JUDGE_SCORES, MERGED_DOCUMENTS)):
         return []
-    pairs = _rows(
+    pairs = rows_of(
         lake,
         f"{_SCORED} SELECT DISTINCT reference_model, judge_model FROM scored ORDER BY reference_model, judge_model",
     )
@@ -139,14 +137,14 @@ def pairings(lake: Lake, sample_count: int = 6) -> list[Pairing]:
 def _pairing(lake: Lake, reference_model: str, judge_model: str, sample_count: int) -> Pairing:
     pair = [reference_model, judge_model]
     # Ordering by a hash of the identity gives a sample that stays the same from one report to the next.
-    documents = _rows(
+    documents = rows_of(
         lake,
         f"""{_SCORED} SELECT strategy, reference_model, judge_model, perplexity, mean_score, left(title, 80) AS title
         FROM scored WHERE reference_model = ? AND judge_model = ?
         QUALIFY row_number() OVER (PARTITION BY strategy ORDER BY hash(merged_id)) <= ?""",
         [*pair, DOTS_PER_STRATEGY],
     )
-    means = _rows(
+    means = rows_of(
         lake,
         f"""{_SCORED} SELECT strategy, reference_model, judge_model, exp(avg(ln(perplexity))) AS perplexity,
         avg(mean_score) AS mean_score, count(*) AS document_count
@@ -155,7 +153,7 @@ def _pairing(lake: Lake, reference_model: str, judge_model: str, sample_count: i
     )
     threshold = surprising_perplexity(lake, reference_model)
     # Two of a strategy at most, so that one strategy does not fill the list.
-    surprising = _rows(
+    surprising = rows_of(
         lake,
         f"""{_SCORED} SELECT strategy, title, left(text, ?) AS text, length(text) AS char_count, perplexity, mean_score,
         coherence, faithfulness, information_density, left(faithfulness_reasoning, ?) AS faithfulness_reasoning,
@@ -171,7 +169,7 @@ def _pairing(lake: Lake, reference_model: str, judge_model: str, sample_count: i
 
 def surprising_perplexity(lake: Lake, reference_model: str) -> float:
     """From here on a text is surprising: the upper quartile of all texts under that reference model."""
-    rows = _rows(
+    rows = rows_of(
         lake,
         f"""SELECT quantile_cont(perplexity, {SURPRISING_QUANTILE}) AS threshold
         FROM {PERPLEXITY.name} WHERE reference_model = ? AND {_USABLE}""",
@@ -181,9 +179,5 @@ def surprising_perplexity(lake: Lake, reference_model: str) -> float:
 
 
 def _distinct(lake: Lake, column: str, table: str) -> list[str]:
-    rows = _rows(lake, f"SELECT DISTINCT {column} AS name FROM {table} WHERE {column} IS NOT NULL ORDER BY name")
+    rows = rows_of(lake, f"SELECT DISTINCT {column} AS name FROM {table} WHERE {column} IS NOT NULL ORDER BY name")
     return [row["name"] for row in rows]
-
-
-def _rows(lake: Lake, sql: str, parameters: Sequence[Any] = ()) -> Rows:
-    return lake.query(sql, parameters).to_pylist()

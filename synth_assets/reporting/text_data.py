@@ -8,14 +8,12 @@ In: rows for the section `texts`, reduced and sampled in SQL. Out: how texts are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from resources.lake import Lake
 from synth_assets.core.quality_tables import NEAR_DUPLICATES, TEXT_QUALITY
 from synth_assets.core.tables import CURATED_DOCUMENTS, MERGED_DOCUMENTS
-from synth_assets.reporting.data import Rows
+from synth_assets.reporting.data import Rows, rows_of
 
 EXCERPT_CHARS = 600
 
@@ -74,7 +72,7 @@ def measured_texts(lake: Lake) -> MeasuredTexts | None:
     if not lake.has_table(TEXT_QUALITY.name):
         return None
     means = ", ".join(f"avg({measure.column}::DOUBLE) AS {measure.column}" for measure in MEASURES)
-    rows = _rows(
+    rows = rows_of(
         lake,
         f"SELECT strategy, count(*) AS document_count, {means} FROM {TEXT_QUALITY.name} "
         "GROUP BY strategy ORDER BY strategy <> 'original', strategy",
@@ -99,7 +97,7 @@ def _has_texts(lake: Lake) -> bool:
 def _spreads(lake: Lake) -> dict[str, Rows]:
     columns = ", ".join(f"{measure.column}::DOUBLE AS {measure.column}" for measure in MEASURES)
     names = ", ".join(measure.column for measure in MEASURES)
-    rows = _rows(
+    rows = rows_of(
         lake,
         f"""SELECT strategy, measure, quantile_cont(value, 0.1) AS low, median(value) AS middle,
         quantile_cont(value, 0.9) AS high FROM (UNPIVOT (SELECT strategy, {columns} FROM {TEXT_QUALITY.name})
@@ -111,7 +109,7 @@ def _spreads(lake: Lake) -> dict[str, Rows]:
 
 def _extreme(lake: Lake, measure: Measure) -> Rows:
     """The rephrased text at the far end of one measure, with its source."""
-    rows = _rows(
+    rows = rows_of(
         lake,
         f"""SELECT measured.strategy, merged.title, measured.{measure.column}::DOUBLE AS value, measured.merged_id,
         left(merged.text, ?) AS text, length(merged.text) AS char_count,
@@ -130,7 +128,7 @@ def near_duplicates(lake: Lake, sample_count: int = 4) -> NearDuplicates | None:
     """None until texts have been compared."""
     if not lake.has_table(NEAR_DUPLICATES.name):
         return None
-    counts = _rows(
+    counts = rows_of(
         lake,
         f"SELECT strategy, kept_strategy, count(*) AS document_count, avg(similarity) AS mean_similarity "
         f"FROM {NEAR_DUPLICATES.name} GROUP BY ALL ORDER BY document_count DESC, strategy, kept_strategy",
@@ -140,7 +138,7 @@ def near_duplicates(lake: Lake, sample_count: int = 4) -> NearDuplicates | None:
 
 
 def _pairs(lake: Lake, sample_count: int) -> Rows:
-    return _rows(
+    return rows_of(
         lake,
         f"""SELECT pair.strategy, pair.kept_strategy, pair.similarity, dropped.title, kept.title AS kept_title,
         left(dropped.text, ?) AS text, length(dropped.text) AS char_count,
@@ -151,7 +149,3 @@ def _pairs(lake: Lake, sample_count: int) -> Rows:
         ORDER BY pair.document_id = kept.document_id, pair.similarity DESC, pair.merged_id LIMIT ?""",
         [EXCERPT_CHARS, EXCERPT_CHARS, sample_count],
     )
-
-
-def _rows(lake: Lake, sql: str, parameters: Sequence[Any] = ()) -> Rows:
-    return lake.query(sql, parameters).to_pylist()

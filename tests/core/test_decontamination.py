@@ -87,7 +87,7 @@ def test_an_equal_hash_of_another_text_drops_nothing(monkeypatch):
     def few_hashes(sums, length):
         return np.zeros(max(len(sums) - length, 0), dtype=np.uint64)
 
-    monkeypatch.setattr(decontamination, "_run_hashes", few_hashes)
+    monkeypatch.setattr(decontamination, "gram_hashes", few_hashes)
     assert index(ITEM).find(PROSE * 5) is None
 
 

@@ -1,27 +1,24 @@
-"""The words of a text as 64-bit hashes, and its n-grams of any length at the price of three array operations.
+"""The words and n-grams of a text as they are measured.
 
-In: splitting, hashing, and which n-grams of one text occur in another. Out: what is measured with them
-(`repetition`, `copying`).
+In: splitting, and which n-grams of one text occur in another. Out: the hash of an n-gram (`core.gram_hashes`), and what
+is measured with them (`repetition`, `copying`).
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-Hashes = npt.NDArray[np.uint64]
+from synth_assets.core.gram_hashes import Hashes, gram_hashes, prefix_sums
+
 Marks = npt.NDArray[np.bool_]
 
 UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 """Kana and Han: written without spaces, so that each character counts as a word."""
 _WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
-
-_BASE = 0x9E3779B97F4A7C15
-_INVERSE = pow(_BASE, -1, 2**64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,24 +27,17 @@ class Words:
 
     words: list[str]
     _sums: Hashes
-    """`_sums[i]` is the sum of hash(word j) · base^j over all j < i, modulo 2^64."""
     char_ends: npt.NDArray[np.int64]
     """`char_ends[i]` is the number of characters of the first i words."""
     _ordered: dict[int, Hashes] = field(default_factory=dict)
 
     @classmethod
     def of(cls, text: str) -> Words:
-        """The words of a text. Hashes are Python's own: they differ between processes, what follows from them does not.
-
-        Two different n-grams are taken for the same with a probability of about 2^-64.
-        """
+        """The words of a text."""
         words = [word.casefold() for word in _WORD.findall(text)]
-        hashes = np.fromiter(map(hash, words), np.int64, len(words)).view(np.uint64)
-        sums = np.zeros(len(words) + 1, np.uint64)
-        np.cumsum(hashes * _powers(_BASE, len(words)), out=sums[1:])
         char_ends = np.zeros(len(words) + 1, np.int64)
         np.cumsum(np.fromiter(map(len, words), np.int64, len(words)), out=char_ends[1:])
-        return cls(words, sums, char_ends)
+        return cls(words, prefix_sums(words), char_ends)
 
     def __len__(self) -> int:
         return len(self.words)
@@ -59,10 +49,7 @@ class Words:
 
     def grams(self, n: int) -> Hashes:
         """A hash of each n-gram, in the order of the text; shape (words - n + 1,), or empty."""
-        count = len(self.words) - n + 1
-        if count < 1:
-            return np.zeros(0, np.uint64)
-        return (self._sums[n:] - self._sums[:-n]) * _powers(_INVERSE, count)
+        return gram_hashes(self._sums, n)
 
     def marks_of(self, other: Words, n: int) -> Marks:
         """For each n-gram of the other text, whether it is one of this text's."""
@@ -88,14 +75,3 @@ def covered_words(is_marked: Marks, n: int) -> Marks:
     steps[:count] += is_marked
     steps[n:] -= is_marked
     return np.cumsum(steps[:-1]) > 0
-
-
-def _powers(base: int, count: int) -> Hashes:
-    return _many_powers(base, 1 << max(count, 256).bit_length())[:count]
-
-
-@lru_cache(maxsize=32)
-def _many_powers(base: int, count: int) -> Hashes:
-    powers = np.full(count, base, np.uint64)
-    powers[0] = 1
-    return np.cumprod(powers, dtype=np.uint64)
