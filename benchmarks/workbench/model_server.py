@@ -18,8 +18,23 @@ from aiohttp import web
 
 _DOCUMENT = re.compile(rb"Weather record \d+")
 
-_FACTS = " ".join(f"Fact **{number}** is stated in plain words, and nothing is added." for number in range(6))
-ANSWER = "\n\n".join(f"## Part {part}\n\n{_FACTS}" for part in range(6))[:2048]
+_SUBJECTS = "The station|A keeper|The oldest record|Each reading|One report|The coast|A storm|The harbour".split("|")
+_VERBS = "shows|explains|follows|describes|answers|measures|compares|repeats".split("|")
+_OBJECTS = "the wind of spring|a long winter|how rain falls|every change|the height of tides|an early frost".split("|")
+_ENDS = "in plain words|with great care|for many years|without a doubt|before noon|along the river|by hand".split("|")
+
+
+def _answer(chars: int) -> str:
+    """Markdown of that length in which no ten words come twice: what repeats itself is dropped, not written."""
+    drawn = random.Random(7)
+    parts = []
+    while sum(map(len, parts)) < chars:
+        sentences = [" ".join(map(drawn.choice, (_SUBJECTS, _VERBS, _OBJECTS, _ENDS))) for _ in range(6)]
+        parts.append(f"## Part {len(parts)}\n\n" + " ".join(f"**{text}**, {len(text)} times." for text in sentences))
+    return "\n\n".join(parts)[:chars]
+
+
+ANSWER = _answer(2048)
 
 
 class ModelServer:
