@@ -3,7 +3,7 @@
 Passages of the sample corpus stand as rewrites that are faithful to the letter; in copies of them one fault is planted:
 a number or a name swapped, a paragraph dropped, a fact invented, sentences shuffled, filler added. A fault is detected
 where the harmed text scores lower than the unharmed one in the dimension that the fault concerns. The measures of
-`metrics.text_quality` look at the same cases.
+`metrics.text_quality` look at the same cases, and so does the reference model of `metrics.source_support`.
 
 Asks the judge that JUDGE_BASE_URL and JUDGE_MODEL name, through the project's own purchaser and ledger: what SYNTH_HOME
 has an answer to is not asked again. `--embedded` starts SmolLM2 for it, with a ledger that ends with the program where
@@ -25,6 +25,7 @@ import click
 from planting.corpus import articles
 from planting.judging import JudgeFindings, try_judge
 from planting.measuring import try_measures
+from planting.supporting import try_support
 from workbench.project import Figure, report
 
 from resources.errors import SynthError
@@ -119,6 +120,8 @@ def main(corpus: Path, per_kind: int, repeated_count: int, is_embedded: bool, js
             findings = try_judge(
                 cases, repeated_count, model, project.judge.tokenizer(), project.purchases.judge, project.ledger
             )
+            supported = try_support(cases, project.reference.source_supports)
+            reference = project.reference.model.name
     except SynthError as error:
         raise click.ClickException(str(error)) from None
     measured = try_measures(cases)
@@ -127,10 +130,12 @@ def main(corpus: Path, per_kind: int, repeated_count: int, is_embedded: bool, js
             *judge_figures(findings),
             *detection_figures(findings.judge_model, findings.detections),
             *detection_figures("measures", measured),
+            *detection_figures(f"source support under {reference}", supported),
         ]
     )
     if json_file is not None:
         found = {"cases": len(cases), "judge": asdict(findings), "measures": [asdict(row) for row in measured]}
+        found["source_support"] = [asdict(row) for row in supported]
         json_file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

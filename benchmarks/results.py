@@ -57,6 +57,7 @@ PROGRAMS = (
     Program("near_duplicates.py", "Near-duplicates and decontamination"),
     Program("plan_time.py", "Planning"),
     Program("sensor_tick.py", "The sensor"),
+    Program("report_size.py", "The report"),
     Program("kills.py", "Kills"),
     Program("planted_faults.py", "The judge, judged", ("--embedded",)),
 )

@@ -63,7 +63,7 @@ def compare(address: str, in_flight: int, documents: int) -> tuple[float, float,
         if seen["requests"] != len(requests):
             raise SystemExit(f"the asset sent {seen['requests']} requests, the bare client {len(requests)}")
         # Dropped documents would be less work than it says.
-        made = project.lake.query(f"SELECT count(*) AS made FROM rephrased.{STRATEGY}")["made"][0].as_py()  # noqa: S608
+        made = project.lake.query(f"SELECT count(*) AS made FROM rephrased.{STRATEGY}")["made"][0].as_py()
         if made != documents // FILES * FILES:
             raise SystemExit(f"{made} of {documents} documents were rephrased")
         return seconds, bare_seconds, seen["mean_in_flight"]

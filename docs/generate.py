@@ -1,7 +1,7 @@
-"""Writes the generated parts of README.md: strategies, settings, commands, tables.
+"""Writes the generated parts of README.md (strategies, settings, commands, tables) and docs/cost.md (public figures).
 
 `.venv/bin/python docs/generate.py` rewrites them; `--check` changes nothing and exits with 1 where one is stale. Each
-part stands between `<!-- generated: NAME -->` and `<!-- end -->`; everything else of the page is written by hand.
+part stands between `<!-- generated: NAME -->` and `<!-- end -->`; everything else of a page is written by hand.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from resources.failed_calls import FAILURES, FAILURES_SCHEMA
 from synth_assets.cli import main as synth
-from synth_assets.core import quality_tables, tables
+from synth_assets.core import bill_tables, quality_tables, tables
+from synth_assets.core.hardware import GPUS
+from synth_assets.core.models import CATALOGUE
+from synth_assets.core.public_figures import comparisons
 from synth_assets.core.tables import TableSpec, multistrategy, rephrased
 from synth_assets.strategies import discover
 
 README = Path(__file__).resolve().parent.parent / "README.md"
+COST_PAGE = Path(__file__).resolve().parent / "cost.md"
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 LEDGER_COMPLETIONS = (
@@ -91,6 +96,8 @@ SETTINGS: Sequence[tuple[str, str, str]] = [
     ("DECONTAMINATION_NGRAM", "13", "words of such a run, from 8 to 13"),
     ("COST_HARDWARE", "`4xH100-SXM`", "what costs are computed for: `2xL40S`, `8xH200-SXM`, …"),
     ("COST_GPU_HOUR_USD", "the catalogue's", "price of one GPU-hour in dollars"),
+    ("MAX_USD", "none", "most that one run may spend, of rephraser and judge together, by the plan's prices"),
+    ("MAX_GPU_HOURS", "none", "the same in GPU-hours; where both are set, the tighter one holds"),
 ]
 """Name, default and meaning; a test checks that the code reads each of them, and no others."""
 
@@ -130,16 +137,75 @@ def tables_part() -> str:
     """Every table with its columns."""
     strategies = discover()
     specs: list[TableSpec] = [
-        value for part in (tables, quality_tables) for value in vars(part).values() if isinstance(value, TableSpec)
+        value
+        for part in (tables, quality_tables, bill_tables)
+        for value in vars(part).values()
+        if isinstance(value, TableSpec)
     ]
     specs += [rephrased(strategy.name, "One seed document in that strategy.") for strategy in strategies]
     specs.append(multistrategy(tuple(strategy.name for strategy in strategies)))
     rows = [(spec.name, spec.description, spec.schema.names) for spec in specs]
     rows.append(("ledger.completions", "One answered call of the model, for ever.", LEDGER_COMPLETIONS))
+    rows.append((FAILURES, "One call of the model that was given up without an answer.", FAILURES_SCHEMA.names))
     return _table(
         ("table", "one row is", "columns"),
         [(f"`{name}`", about, ", ".join(f"`{column}`" for column in columns)) for name, about, columns in sorted(rows)],
     )
+
+
+def models_part() -> str:
+    """The models that are known by name."""
+    rows = [
+        (
+            f"[{model.name}]({model.source.split(' ')[0]})",
+            _count(model.total_params),
+            _count(model.active_params),
+            f"{model.experts_per_token} of {model.experts}" if model.is_moe else "",
+            f"{model.kv_bytes_per_token / 1e3:,.0f}" + (" (windows)" if model.windowed_layers else ""),
+            f"{model.recurrent_state_bytes / 1e6:,.0f}" if model.recurrent_state_bytes else "",
+            f"{model.weight_bytes / 1e9:,.3g}",
+        )
+        for model in CATALOGUE
+    ]
+    head = ("model", "parameters", "active", "experts a token", "KV cache, KB a token", "state, MB", "weights, GB")
+    return _table(head, rows)
+
+
+def hardware_part() -> str:
+    """The GPUs that costs can be computed for."""
+    rows = [
+        (
+            f"[{gpu.name}]({gpu.source})",
+            f"{gpu.bf16_flops_per_second / 1e12:,.0f}",
+            f"{gpu.fp8_flops_per_second / 1e12:,.0f}" if gpu.fp8_flops_per_second else "–",
+            f"{gpu.bandwidth_bytes_per_second / 1e12:,.3g}",
+            f"{gpu.memory_bytes / 1e9:,.0f}",
+            f"{gpu.link_bytes_per_second / 1e9:,.0f}",
+            f"{gpu.usd_per_hour:.2f}",
+        )
+        for gpu in GPUS
+    ]
+    return _table(("GPU", "bf16, TFLOP/s", "FP8", "memory, TB/s", "GB", "link, GB/s", "$ an hour"), rows)
+
+
+def public_figures_part() -> str:
+    """Published throughput against ours."""
+    rows = [
+        (
+            each.figure.model,
+            each.figure.hardware,
+            str(each.figure.sequences),
+            f"{each.figure.tokens_per_second_per_gpu:,.0f}",
+            f"{each.predicted:,.0f}",
+            f"{each.error:+.0%}" + (f" ({each.figure.note})" if each.figure.note else ""),
+        )
+        for each in comparisons()
+    ]
+    return _table(("model", "hardware", "sequences", "public, tokens/s a GPU", "predicted", "error"), rows)
+
+
+def _count(params: float) -> str:
+    return f"{params / 1e9:,.3g} B" if params >= 1e9 else f"{params / 1e6:,.0f} M"
 
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -148,11 +214,20 @@ PARTS: dict[str, Callable[[], str]] = {
     "commands": commands_part,
     "tables": tables_part,
 }
+"""Of README.md."""
+
+COST_PARTS: dict[str, Callable[[], str]] = {
+    "models": models_part,
+    "hardware": hardware_part,
+    "public_figures": public_figures_part,
+}
+"""Of docs/cost.md."""
 
 
 def regenerated(page: str) -> str:
     """The page with its generated parts as they should be now."""
-    return PART.sub(lambda found: found[1] + PARTS[found[2]]() + found[3], page)
+    parts = PARTS | COST_PARTS
+    return PART.sub(lambda found: found[1] + parts[found[2]]() + found[3], page)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -161,16 +236,19 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the page, or with `--check` only say whether it is as it should be."""
-    before = README.read_text(encoding="utf-8")
-    after = regenerated(before)
-    if after == before:
-        return 0
-    if "--check" in arguments:
-        print("README.md is stale: run .venv/bin/python docs/generate.py", file=sys.stderr)
-        return 1
-    README.write_text(after, encoding="utf-8")
-    return 0
+    """Write the pages, or with `--check` only say whether they are as they should be."""
+    is_stale = False
+    for page in (README, COST_PAGE):
+        before = page.read_text(encoding="utf-8")
+        after = regenerated(before)
+        if after == before:
+            continue
+        if "--check" in arguments:
+            print(f"{page.name} is stale: run .venv/bin/python docs/generate.py", file=sys.stderr)
+            is_stale = True
+        else:
+            page.write_text(after, encoding="utf-8")
+    return int(is_stale)
 
 
 if __name__ == "__main__":

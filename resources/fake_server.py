@@ -28,7 +28,8 @@ FAKE_MODEL = ServedModel("fake-model", root="fake/model", max_model_len=8192)
 class FakeServer:
     """An OpenAI-compatible server on 127.0.0.1 with vLLM's other routes; a context manager, or `start` and `stop`.
 
-    `behaviour` can be replaced while it runs. Counters may be read from any thread at any time.
+    `behaviour` can be replaced while it runs. Counters may be read from any thread at any time. With `flops_per_token`
+    its metrics tell of FLOPs and bytes, as vLLM's do with `--enable-mfu-metrics`.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class FakeServer:
         port: int = 0,
         api_key: str | None = None,
         keep_bodies: bool = False,
+        flops_per_token: int = 0,
     ) -> None:
         self.models = tuple(models)
         self.port = port
@@ -54,6 +56,7 @@ class FakeServer:
         """Bodies of the chat completion requests in order of arrival, where `keep_bodies` is set."""
         self._api_key = api_key
         self._keep_bodies = keep_bodies
+        self._flops_per_token = flops_per_token
         self._behaviour = behaviour
         self._ordinals: Counter[int] = Counter()
         self._by_system_prompt: Counter[str] = Counter()
@@ -161,7 +164,7 @@ class FakeServer:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         with self._lock:
-            text = wire.metrics(self.models[0].name, self.in_flight, self._tokens)
+            text = wire.metrics(self.models[0].name, self.in_flight, self._tokens, self._flops_per_token)
         return web.Response(text=text, content_type="text/plain")
 
     async def _models(self, request: web.Request) -> web.Response:

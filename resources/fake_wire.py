@@ -108,8 +108,11 @@ def context_overflow(limit: int, prompt_tokens: int, max_tokens: int) -> web.Res
     )
 
 
-def metrics(model: str, running: int, tokens: Mapping[str, int]) -> str:
-    """Body of `GET /metrics`; `tokens` has `prompt`, `generation` and `cached`, 0 where absent."""
+def metrics(model: str, running: int, tokens: Mapping[str, int], flops_per_token: int = 0) -> str:
+    """Body of `GET /metrics`; `tokens` has `prompt`, `generation` and `cached`, 0 where absent.
+
+    With `flops_per_token` there are the counters of `--enable-mfu-metrics` as well, with a byte read for each FLOP.
+    """
     values = {
         "num_requests_running": ("gauge", running),
         "num_requests_waiting": ("gauge", 0),
@@ -118,6 +121,11 @@ def metrics(model: str, running: int, tokens: Mapping[str, int]) -> str:
         "prefix_cache_queries_total": ("counter", tokens.get("prompt", 0)),
         "prefix_cache_hits_total": ("counter", tokens.get("cached", 0)),
     }
+    if flops_per_token:
+        flops = flops_per_token * sum(tokens.get(name, 0) for name in ("prompt", "generation"))
+        values["estimated_flops_per_gpu_total"] = ("counter", flops)
+        values["estimated_read_bytes_per_gpu_total"] = ("counter", flops)
+        values["estimated_write_bytes_per_gpu_total"] = ("counter", 0)
     labels = f'{{engine="0",model_name="{model}"}}'
     lines = []
     for name, (kind, value) in values.items():

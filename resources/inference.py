@@ -97,6 +97,18 @@ class LedgerEntry:
     generation: int = 0
 
 
+@dataclass(frozen=True)
+class FailedRequest:
+    """One call without an answer, as `ledger.failures` keeps it. `completion.error_kind` is never None here."""
+
+    completion: Completion
+    strategy: str
+    document_id: str
+    segment_index: int
+    model: ServedModel
+    estimated_prompt_tokens: int = 0
+
+
 class TextGenerator(Protocol):
     """Turns requests into completions, many in flight, in any order, pulling requests only as fast as it sends them."""
 
@@ -162,6 +174,26 @@ class CompletionWriter(Protocol):
         ...
 
     def __enter__(self) -> CompletionWriter: ...
+
+    def __exit__(self, *exc_info: object) -> None: ...
+
+
+class PurchaseMeter(Protocol):
+    """Watches one purchase; on leaving, however it ends, what was measured is written down. Raises nothing."""
+
+    def begin(self, model: ServedModel) -> None:
+        """Requests are about to be sent to this model; calls after the first one change nothing."""
+        ...
+
+    def answered(self, completion: Completion) -> None:
+        """One answer has come."""
+        ...
+
+    def failed(self, request: FailedRequest) -> None:
+        """One request has no answer."""
+        ...
+
+    def __enter__(self) -> PurchaseMeter: ...
 
     def __exit__(self, *exc_info: object) -> None: ...
 

@@ -87,6 +87,8 @@ _SMOLLM2_CPU = ServerPreset(
         "--structured-outputs-config", '{{"backend":"xgrammar","disable_any_whitespace":true}}',
         # Usage then tells how much of a prompt came from the prefix cache.
         "--enable-prompt-tokens-details",
+        # Metrics then tell of FLOPs and bytes, for 25 to 40 µs of the scheduler a step, of 38 ms at least.
+        "--enable-mfu-metrics",
         # The prefix cache keeps whole blocks, of 128 tokens by default on a CPU, and a strategy's prompt has 80 to 190.
         "--block-size", "32",
     ),

@@ -161,18 +161,22 @@ class VLLMResource(dg.ConfigurableResource):
 
         Names are as exported, such as `vllm:generation_tokens_total`. Empty where the servers export none.
         """
+        return {name: sum(values) for name, values in self.metric_series(self.probe_timeout_seconds).items()}
+
+    def metric_series(self, timeout_seconds: float) -> dict[str, list[float]]:
+        """As `metrics`, with one value for each set of labels of each server: one for each engine, as a rule."""
         from prometheus_client.parser import text_string_to_metric_families  # 10 ms that only this needs
 
-        totals: dict[str, float] = {}
+        series: dict[str, list[float]] = {}
         for url in self.base_urls:
-            answer = self._request("GET", url, _root(url) + "/metrics", self.probe_timeout_seconds, accept_missing=True)
+            answer = self._request("GET", url, _root(url) + "/metrics", timeout_seconds, accept_missing=True)
             if answer.status_code != 200:
                 continue
             for family in text_string_to_metric_families(answer.text):
                 for sample in family.samples:
                     if not sample.name.endswith(("_bucket", "_created")):
-                        totals[sample.name] = totals.get(sample.name, 0.0) + sample.value
-        return totals
+                        series.setdefault(sample.name, []).append(sample.value)
+        return series
 
     def generator(self) -> DataDesignerGenerator:
         """A generator over all the servers; raises ServerError when the model cannot be determined."""

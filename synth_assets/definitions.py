@@ -10,8 +10,10 @@ from typing import Any
 
 import dagster as dg
 
+from synth_assets.assets.bill import cost
 from synth_assets.assets.checks import build_checks
 from synth_assets.assets.dead_runs import end_dead_runs
+from synth_assets.assets.estimates import estimates
 from synth_assets.assets.experiments import proxy_pretraining
 from synth_assets.assets.exports import multistrategy_file
 from synth_assets.assets.judge_scores import judge_scores
@@ -22,11 +24,13 @@ from synth_assets.assets.near_duplicates import near_duplicate_documents
 from synth_assets.assets.perplexity import perplexity
 from synth_assets.assets.quality_checks import build_quality_checks
 from synth_assets.assets.rephrased import build_rephrased_asset
-from synth_assets.assets.reports import cost, html, quality
+from synth_assets.assets.reports import build_html_asset, quality
 from synth_assets.assets.seed import corpus_profile, curated_documents
 from synth_assets.assets.serving import baseline
 from synth_assets.assets.signatures import signatures
+from synth_assets.assets.source_support import source_support
 from synth_assets.assets.text_quality import text_quality
+from synth_assets.assets.waste import build_waste_asset
 from synth_assets.automation import automated, build_automation
 from synth_assets.curator_partitions import build_curator_partitions
 from synth_assets.dagster_home import open_instance
@@ -53,13 +57,16 @@ def table_defs(project: Project) -> dg.Definitions:
         *build_merged_assets(project.strategies),
         perplexity,
         text_quality,
+        source_support,
         judge_scores,
         signatures,
         near_duplicate_documents,
         baseline,
+        build_waste_asset(project.strategies),
         cost,
+        estimates,
         quality,
-        html,
+        build_html_asset(lambda: table_defs(project).resolve_asset_graph()),
         multistrategy_file,
         proxy_pretraining,
     ]

@@ -22,9 +22,12 @@ from resources.ledger_writer import LedgerWriter
 from resources.model_endpoint import ModelEndpoint, VLLMEndpoint
 from resources.recent_answers import RecentAnswers
 from resources.vllm_resource import VLLMResource
+from synth_assets.assets.measured import prices_of
 from synth_assets.assets.purchases import Purchases
 from synth_assets.assets.reference import ReferenceScorer
 from synth_assets.assets.roots import Roots
+from synth_assets.assets.usage_meter import UsageMeter
+from synth_assets.core.budget import Account, Budget
 from synth_assets.core.markdown import strip_markdown
 from synth_assets.core.purchasing import Purchaser
 from synth_assets.core.strategy import Strategy
@@ -102,7 +105,21 @@ def build_project(settings: Settings, **overrides: Any) -> Project:
         parallel = settings.max_parallel_requests
         return VLLMResource(base_url=base_url, model=model, max_parallel_requests=parallel, api_key_variable=key)
 
-    def purchaser(endpoint: ModelEndpoint) -> Purchaser:
+    budget = Budget(settings.max_usd, settings.max_gpu_hours, settings.hardware.usd_per_gpu_hour)
+
+    def account(endpoint: ModelEndpoint) -> Account:
+        return Account(
+            budget,
+            lambda: prices_of(
+                lake,
+                endpoint.known_model(),
+                settings.hardware,
+                settings.max_parallel_requests,
+                budget.limit_gpu_hours,
+            ),
+        )
+
+    def purchaser(endpoint: ModelEndpoint, server: VLLMResource) -> Purchaser:
         address = LakeAddress(lake.catalog, lake.data_path)
         return Purchaser(
             endpoint.generator,
@@ -111,6 +128,8 @@ def build_project(settings: Settings, **overrides: Any) -> Project:
             # A commit takes 30 ms whatever it holds, so a wide pipe needs large ones.
             lambda: LedgerWriter(ledger, batch_size=max(32, settings.max_parallel_requests)),
             open_claims=lambda: open_claims(address),
+            open_meter=lambda: UsageMeter(server, lake, settings.hardware),
+            account=account(endpoint),
         )
 
     vllm = take("vllm", lambda: server(settings.vllm_base_url, settings.vllm_model))
@@ -136,7 +155,7 @@ def build_project(settings: Settings, **overrides: Any) -> Project:
             lambda: read_generations(lake),
         ),
     )
-    take("purchases", lambda: Purchases(purchaser(rephraser), purchaser(judge)))
+    take("purchases", lambda: Purchases(purchaser(rephraser, vllm), purchaser(judge, judge_vllm), budget))
     strategies = overrides.pop("strategies", None) or discover()
     return Project(settings, {**made, **overrides}, tuple(_as_set(strategy, settings) for strategy in strategies))
 

@@ -6,6 +6,7 @@ secrets (`VLLM_API_KEY`, `JUDGE_API_KEY`), which are read where they are used an
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -47,6 +48,8 @@ class Settings:
     evaluation_sets: Path | None
     decontamination_ngram: int
     hardware: Hardware
+    max_usd: float | None = None
+    max_gpu_hours: float | None = None
 
     @property
     def reports_dir(self) -> Path:
@@ -90,6 +93,8 @@ class Settings:
             evaluation_sets=_optional_folder("EVALUATION_SETS", env),
             decontamination_ngram=_ngram("DECONTAMINATION_NGRAM", env),
             hardware=Hardware.parse(env.get("COST_HARDWARE", "4xH100-SXM"), _price(env)),
+            max_usd=_amount("MAX_USD", env, "dollars"),
+            max_gpu_hours=_amount("MAX_GPU_HOURS", env, "GPU-hours"),
         )
 
 
@@ -191,6 +196,18 @@ def _share(name: str, env: Mapping[str, str], default: float) -> float:
     if not 0.0 <= share <= 1.0:
         raise SettingError(f"{name} is {value!r}.", "Give a number from 0 to 1.")
     return share
+
+
+def _amount(name: str, env: Mapping[str, str], unit: str) -> float | None:
+    if name not in env:
+        return None
+    try:
+        amount = float(env[name])
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount < math.inf:
+        raise SettingError(f"{name} is {env[name]!r}.", f"Give a number of {unit} from 0 on, such as 2.5.")
+    return amount
 
 
 def _price(env: Mapping[str, str]) -> float | None:

@@ -164,6 +164,20 @@ def test_the_plan_has_the_bill_of_every_strategy_and_their_total(first_run):
         assert plan["total"][column] == pytest.approx(sum(bill[column] for bill in plan["strategies"].values())) != 0
 
 
+def test_a_plan_with_a_budget_says_what_it_buys_and_how_sure_the_bill_is(fresh):
+    plan = fresh.json("plan", "--max-usd", "0.001", "--weights", "distill=1")
+    bought = plan["budget"]["strategies"]
+    assert bought["distill"]["documents"] in range(1, 3)
+    assert bought["wiki_rephrase"]["documents"] == 0
+    assert plan["budget"]["total"]["cost_usd"] <= 0.001
+    total = plan["total"]
+    for column in ("gpu_hours", "cost_usd", "wall_seconds", "completion_tokens"):
+        assert total[f"low_{column}"] < total[column] < total[f"high_{column}"]
+    assert total["cost_usd"] + plan["judge"]["cost_usd"] == pytest.approx(plan["total_with_judge"]["cost_usd"])
+    assert (plan["throughput_source"], total["estimate_source"]) == ("roofline", "prior")
+    assert listing(fresh.home) == {}
+
+
 def test_after_a_run_the_plan_has_nothing_to_do_and_changes_no_file(first_run):
     before = listing(first_run.synth.home)
     plan = first_run.synth.json("plan")
@@ -277,7 +291,9 @@ def test_report_prints_the_path_of_a_page_that_exists(first_run):
     assert done.returncode == 0, done.stderr
     path = Path(done.stdout.strip().splitlines()[-1])
     assert path.is_file()
-    assert "<html" in path.read_text()
+    page = path.read_text()
+    assert "<html" in page
+    assert '<th scope="row">seed.profile</th>' in page, "the graph is the whole one, not what the command makes"
 
 
 def test_trace_leads_from_a_training_document_to_source_prompt_and_call(first_run, training_documents):

@@ -74,6 +74,11 @@ def test_the_price_of_a_gpu_hour_replaces_the_catalogues():
     assert read(COST_HARDWARE="2xL40S").hardware.name == "2xL40S"
 
 
+def test_a_budget_is_none_or_an_amount_from_0_on():
+    assert (read().max_usd, read().max_gpu_hours) == (None, None)
+    assert (read(MAX_USD="2.5").max_usd, read(MAX_GPU_HOURS="0").max_gpu_hours) == (2.5, 0.0)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "accepted"),
     [
@@ -92,6 +97,8 @@ def test_the_price_of_a_gpu_hour_replaces_the_catalogues():
         ("COST_GPU_HOUR_USD", "-1", "dollars"),
         ("COST_GPU_HOUR_USD", "nan", "dollars"),
         ("COST_GPU_HOUR_USD", "inf", "dollars"),
+        ("MAX_USD", "-1", "dollars"),
+        ("MAX_GPU_HOURS", "inf", "GPU-hours"),
         ("COST_HARDWARE", "4xAbacus", "H100-SXM"),
         ("COST_HARDWARE", "0xH100-SXM", "H100-SXM"),
         ("LAKE_CATALOG", "mysql:lake", "postgres:"),

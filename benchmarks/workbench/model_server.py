@@ -18,10 +18,12 @@ from aiohttp import web
 
 _DOCUMENT = re.compile(rb"Weather record \d+")
 
-_SUBJECTS = "The station|A keeper|The oldest record|Each reading|One report|The coast|A storm|The harbour".split("|")
-_VERBS = "shows|explains|follows|describes|answers|measures|compares|repeats".split("|")
-_OBJECTS = "the wind of spring|a long winter|how rain falls|every change|the height of tides|an early frost".split("|")
-_ENDS = "in plain words|with great care|for many years|without a doubt|before noon|along the river|by hand".split("|")
+_SENTENCE_PARTS = (
+    ("The station", "A keeper", "The oldest record", "Each reading", "One report", "The coast", "A storm", "The port"),
+    ("shows", "explains", "follows", "describes", "answers", "measures", "compares", "repeats"),
+    ("the wind of spring", "a long winter", "how rain falls", "every change", "the height of tides", "an early frost"),
+    ("in plain words", "with great care", "for many years", "without a doubt", "before noon", "by hand"),
+)
 
 
 def _answer(chars: int) -> str:
@@ -29,7 +31,7 @@ def _answer(chars: int) -> str:
     drawn = random.Random(7)
     parts = []
     while sum(map(len, parts)) < chars:
-        sentences = [" ".join(map(drawn.choice, (_SUBJECTS, _VERBS, _OBJECTS, _ENDS))) for _ in range(6)]
+        sentences = [" ".join(map(drawn.choice, _SENTENCE_PARTS)) for _ in range(6)]
         parts.append(f"## Part {len(parts)}\n\n" + " ".join(f"**{text}**, {len(text)} times." for text in sentences))
     return "\n\n".join(parts)[:chars]
 

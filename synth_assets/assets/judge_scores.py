@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from resources.answer_lengths import answer_statistics
 from resources.inference import Completion, CompletionLedger, CompletionRequest, ServedModel
 from resources.lake import Lake
 from resources.model_endpoint import ModelEndpoint
@@ -34,6 +35,7 @@ from synth_assets.core.judge import (
     read_verdict,
 )
 from synth_assets.core.mixture import ORIGINAL
+from synth_assets.core.output_length import AnswerTotals, OutputLength, PriorLength, output_length
 from synth_assets.core.postprocessing import UnusableAnswerError
 from synth_assets.core.request_planning import Drop, PlannedRequest
 from synth_assets.core.tables import CURATED_DOCUMENTS, MERGED_DOCUMENTS
@@ -56,13 +58,60 @@ class Judgement:
     keys: tuple[str, ...]
 
 
+def tabulate_judgements(
+    judgements: Iterator[Judgement],
+    ledger: CompletionLedger,
+    model: ServedModel,
+    wait: Wait = nothing_is_bought,
+) -> Iterator[Item]:
+    """A row, a drop or an unanswered mark for each judgement, from the ledger alone; waits as `tabulate` does."""
+    reader = AnswerReader(ledger, wait)
+    while chunk := list(islice(judgements, reader.chunk_size)):
+        keys = [key for judgement in chunk for key in judgement.keys]
+        answers = reader.fetch(len(chunk), keys)
+        for judgement in chunk:
+            yield _tabulated(judgement, answers, model)
+
+
+def _tabulated(judgement: Judgement, answers: dict[str, Completion], model: ServedModel) -> Item:
+    row = judgement.row
+    wanted = [(part, key) for part, key in zip(judgement.parts, judgement.keys, strict=True) if not part.is_overflow]
+    if missing := tuple(key for _, key in wanted if key not in answers):
+        return Unanswered(row["document_id"], row["curator_file"], missing)
+    if not wanted:
+        return _drop(row, "context_overflow", "no segment with its source fits the judge's context")
+    try:
+        verdicts = [read_verdict(answers[key]) for _, key in wanted]
+    except UnusableAnswerError as error:
+        return _drop(row, error.reason, error.detail)
+    scores = combine(verdicts, [part.rewrite_tokens for part, _ in wanted])
+    return {
+        "merged_id": row["merged_id"],
+        "document_id": row["document_id"],
+        "curator_file": row["curator_file"],
+        "strategy": row["strategy"],
+        "judge_model": model.name,
+        **vars(scores),
+        "part_count": len(wanted),
+        "prompt_tokens": sum(answers[key].prompt_tokens for _, key in wanted),
+        "completion_tokens": sum(answers[key].completion_tokens for _, key in wanted),
+        "request_keys": [key for _, key in wanted],
+    }
+
+
+def _drop(row: dict[str, Any], reason: str, detail: str) -> Drop:
+    return Drop(
+        row["document_id"], row["curator_file"], None, JUDGE_NAME, "judging", reason, f"{row['strategy']}: {detail}"
+    )
+
+
 @dg.asset(
     key=JUDGE_SCORES,
     deps=[MERGED, JUDGE],
     group_name="metrics",
     kinds={"vllm", "duckdb"},
     description=JUDGE_TABLE.description,
-    code_version=code_fingerprint(judge_parts, combine, read_verdict),
+    code_version=code_fingerprint(judge_parts, combine, read_verdict, tabulate_judgements),
     metadata=definition_metadata(JUDGE_TABLE, PARTITION_COLUMN),
     pool="llm",
     partitions_def=CURATOR_FILE,
@@ -86,7 +135,8 @@ def judge_scores(
         def wait(document_count: int | None, request_keys: Collection[str]) -> float | None:
             return ahead.wait(curator_file, document_count, request_keys)
 
-        return tabulate_judgements(planner.judgements(curator_file), ledger, model, wait)
+        items = tabulate_judgements(planner.judgements(curator_file), ledger, model, wait)
+        return purchases.whole(JUDGE_TABLE.name, curator_file, items)
 
     with stopped_with_the_step(ahead):
         ahead.begin({name: planner.requests(name) for name in context.partition_keys})
@@ -109,6 +159,7 @@ class JudgementPlanner:
         self._lake = lake
         self._tokenizer = judge.tokenizer()
         self._model = model
+        self._verdicts = verdict_length(lake, model)
         self._share = share
         self._on_document = on_document
 
@@ -123,7 +174,7 @@ class JudgementPlanner:
                     judgement.row["document_id"],
                     part.index,
                     part.prompt_tokens,
-                    EXPECTED_VERDICT_TOKENS,
+                    round(self._verdicts.expected(part.prompt_tokens, 0)),
                 )
                 for part, key in zip(judgement.parts, judgement.keys, strict=True)
                 if not part.is_overflow
@@ -164,47 +215,9 @@ class JudgementPlanner:
         return Judgement(row, parts, keys)
 
 
-def tabulate_judgements(
-    judgements: Iterator[Judgement],
-    ledger: CompletionLedger,
-    model: ServedModel,
-    wait: Wait = nothing_is_bought,
-) -> Iterator[Item]:
-    """A row, a drop or an unanswered mark for each judgement, from the ledger alone; waits as `tabulate` does."""
-    reader = AnswerReader(ledger, wait)
-    while chunk := list(islice(judgements, reader.chunk_size)):
-        keys = [key for judgement in chunk for key in judgement.keys]
-        answers = reader.fetch(len(chunk), keys)
-        for judgement in chunk:
-            yield _tabulated(judgement, answers, model)
-
-
-def _tabulated(judgement: Judgement, answers: dict[str, Completion], model: ServedModel) -> Item:
-    row = judgement.row
-    wanted = [(part, key) for part, key in zip(judgement.parts, judgement.keys, strict=True) if not part.is_overflow]
-    if missing := tuple(key for _, key in wanted if key not in answers):
-        return Unanswered(row["document_id"], row["curator_file"], missing)
-    if not wanted:
-        return _drop(row, "context_overflow", "no segment with its source fits the judge's context")
-    try:
-        verdicts = [read_verdict(answers[key]) for _, key in wanted]
-    except UnusableAnswerError as error:
-        return _drop(row, error.reason, error.detail)
-    scores = combine(verdicts, [part.rewrite_tokens for part, _ in wanted])
-    return {
-        "merged_id": row["merged_id"],
-        "document_id": row["document_id"],
-        "curator_file": row["curator_file"],
-        "strategy": row["strategy"],
-        "judge_model": model.name,
-        **vars(scores),
-        "part_count": len(wanted),
-        "prompt_tokens": sum(answers[key].prompt_tokens for _, key in wanted),
-        "completion_tokens": sum(answers[key].completion_tokens for _, key in wanted),
-    }
-
-
-def _drop(row: dict[str, Any], reason: str, detail: str) -> Drop:
-    return Drop(
-        row["document_id"], row["curator_file"], None, JUDGE_NAME, "judging", reason, f"{row['strategy']}: {detail}"
-    )
+def verdict_length(lake: Lake, model: ServedModel) -> OutputLength:
+    """How long this judge's verdicts are, as the ledger has seen them."""
+    statistics = answer_statistics(lake, JUDGE_NAME, model.name)
+    past_verdicts = AnswerTotals(**statistics) if statistics else None
+    prior = PriorLength(JUDGE_SAMPLING.max_tokens, share=0.0, fixed_tokens=EXPECTED_VERDICT_TOKENS)
+    return output_length(prior, 0.0, past_verdicts)

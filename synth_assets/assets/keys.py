@@ -21,13 +21,17 @@ MULTISTRATEGY = dg.AssetKey(["merged", "multistrategy"])
 PERPLEXITY = dg.AssetKey(["metrics", "perplexity"])
 JUDGE_SCORES = dg.AssetKey(["metrics", "judge_scores"])
 TEXT_QUALITY = dg.AssetKey(["metrics", "text_quality"])
+SOURCE_SUPPORT = dg.AssetKey(["metrics", "source_support"])
 SIGNATURES = dg.AssetKey(["metrics", "signatures"])
 NEAR_DUPLICATES = dg.AssetKey(["merged", "near_duplicates"])
 BASELINE = dg.AssetKey(["serving", "baseline"])
 PROXY_PRETRAINING = dg.AssetKey(["experiments", "proxy_pretraining"])
+COST = dg.AssetKey(["reports", "cost"])
+WASTE = dg.AssetKey(["reports", "waste"])
+ESTIMATES = dg.AssetKey(["reports", "estimates"])
 
-ASKED_FOR_BY_NAME = (BASELINE, PROXY_PRETRAINING)
-"""What neither a run nor automation makes: measuring the server costs calls of its own, training minutes."""
+ASKED_FOR_BY_NAME = (BASELINE, PROXY_PRETRAINING, SOURCE_SUPPORT)
+"""What neither a run nor automation makes: measuring the server costs calls of its own, the other two minutes."""
 
 GENERATIONS_PREFIX = "generations"
 """First part of the keys of roots that are no assets: see `generations_key`."""

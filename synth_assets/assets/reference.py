@@ -7,8 +7,9 @@ only when a text really has to be scored.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from synth_assets.core.reference_model import ReferenceModel, resolve_reference_
 
 if TYPE_CHECKING:
     from synth_assets.core.perplexity import PerplexityScorer, TextScore
+    from synth_assets.core.source_support import SourcePair, SourceSupport
 
 
 class ReferenceScorer:
@@ -70,6 +72,15 @@ class ReferenceScorer:
             known.update(scored)
         self.on_scored(len(texts) - len(missing))
         return [known[text_hash] for text_hash in hashes]
+
+    def source_supports(self, pairs: Iterable[SourcePair]) -> Iterator[SourceSupport | None]:
+        """How much of each text its source explains, in input order; nothing is kept here."""
+        from synth_assets.core.source_support import source_supports
+
+        waiting = iter(pairs)
+        first = next(waiting, None)
+        # Without a pair the model is not loaded.
+        return iter(()) if first is None else source_supports(self._scorer.model, chain([first], waiting))
 
     def _counted(self, scores: Iterator[TextScore]) -> Iterator[TextScore]:
         for score in scores:

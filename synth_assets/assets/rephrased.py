@@ -7,10 +7,10 @@ In: the factory. Out: prompts and rules (`strategies`), planning and tabulating 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cache
-from typing import Any
 
 import dagster as dg
 
+from resources.answer_lengths import answer_statistics
 from resources.inference import ServedModel
 from resources.lake import Lake
 from resources.ledger import Ledger
@@ -25,6 +25,7 @@ from synth_assets.assets.versions import RootVersions, Versions, generation_of
 from synth_assets.core.buying_ahead import BuyingAhead, DocumentRequests
 from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.generation import tabulate
+from synth_assets.core.output_length import AnswerTotals
 from synth_assets.core.request_planning import RequestPlanner, SeedDocument, planned_documents
 from synth_assets.core.segmentation import segment
 from synth_assets.core.strategy import Strategy
@@ -66,26 +67,16 @@ def candidates(lake: Lake, curator_file: str) -> Iterator[SeedDocument]:
 ONE_PROCESS_EXECUTORS = {dg.in_process_executor.name, "execute_in_process_executor"}
 """Where the steps of a run are processes of their own, each would buy for all of them at the same time."""
 
-MIN_ANSWERS_TO_LEARN_FROM = 20
-"""Fewer answers than this of a strategy and model tell less about the next ones than the published ratios do."""
-
 
 def request_planner(strategy: Strategy, endpoint: ModelEndpoint, ledger: Ledger, roots: RootVersions) -> RequestPlanner:
     """The planner of one strategy for the model behind the endpoint, with what the ledger has learned of both."""
     key = table_key(rephrased(strategy.name))
     model = endpoint.known_model() or UNKNOWN_MODEL
-    ratio = learned_ratio(ledger.usage_by_strategy().to_pylist(), strategy.name, model.name)
+    statistics = answer_statistics(ledger.lake, strategy.name, model.name)
+    past_answers = AnswerTotals(**statistics) if statistics else None
     # Asked for each request, on several threads: without the cache half of the time that planning takes.
     generation = cache(lambda name: generation_of(roots, key, name))
-    return RequestPlanner(strategy, endpoint.tokenizer(), model, generation, learned_ratio=ratio)
-
-
-def learned_ratio(usage: list[dict[str, Any]], strategy: str, model: str) -> float | None:
-    """Completion tokens for each prompt token, as the ledger has seen them; None while it has seen too few."""
-    rows = [row for row in usage if row["strategy"] == strategy and row["model"] == model]
-    if not rows or rows[0]["requests"] < MIN_ANSWERS_TO_LEARN_FROM or not rows[0]["prompt_tokens"]:
-        return None
-    return rows[0]["completion_tokens"] / rows[0]["prompt_tokens"]
+    return RequestPlanner(strategy, endpoint.tokenizer(), model, generation, past_answers=past_answers)
 
 
 def candidate_counts(lake: Lake) -> dict[str, int]:
@@ -197,7 +188,8 @@ def build_rephrased_asset(strategy: Strategy, strategies: Sequence[Strategy]) ->
 
             documents = candidates(lake, curator_file)
             screens = [*strategy.gates, *evaluation_sets.screens()]
-            return tabulate(documents, planner, ledger, rephraser.tokenizer(), fingerprint, wait, screens)
+            items = tabulate(documents, planner, ledger, rephraser.tokenizer(), fingerprint, wait, screens)
+            return purchases.whole(spec.name, curator_file, items)
 
         with stopped_with_the_step(ahead):
             begin_buying(ahead, lake, planner_of, bought_for)

@@ -13,7 +13,7 @@ from resources.throughput import ThroughputSample, baseline_prompts, measure_thr
 from resources.vllm_resource import VLLMResource
 from synth_assets.assets.keys import BASELINE, REPHRASER
 from synth_assets.assets.single_runs import materialize_table
-from synth_assets.assets.table_metadata import definition_metadata
+from synth_assets.assets.table_metadata import definition_metadata, markdown_table
 from synth_assets.assets.versions import RootVersions
 from synth_assets.core.architecture import ModelArchitecture
 from synth_assets.core.code_fingerprint import code_fingerprint
@@ -26,7 +26,8 @@ from synth_assets.reporting.charts import throughput_chart
 from synth_assets.settings import Settings
 
 SEQUENTIAL_PROMPTS = 5
-MAX_CONCURRENCY = 64
+CONCURRENCIES = (4, 16, 64, 256, 1024)
+"""Measured after one at a time, as far as the setting for requests in flight allows."""
 
 
 class BaselineConfig(dg.Config):
@@ -68,6 +69,7 @@ def baseline(
         plot = markdown_image(throughput_chart(rows))
         metadata = {
             "plot": dg.MetadataValue.md(plot),
+            "throughput": markdown_table(table, ("concurrency", "requests", "tokens_per_second", "mfu", "mbu")),
             "sequential_tokens_per_second": rows[0]["tokens_per_second"],
         }
         if known.warning:
@@ -78,7 +80,7 @@ def baseline(
 
 
 def _concurrencies(limit: int) -> list[int]:
-    return [1, *(n for n in (4, 16, MAX_CONCURRENCY) if n <= limit)]
+    return [1, *(n for n in CONCURRENCIES if n <= limit)]
 
 
 def _row(

@@ -9,51 +9,30 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
-import pyarrow as pa
 
 from resources.lake import Lake
+from synth_assets.assets.beside_source import OPENING_SQL, documents_beside_source
 from synth_assets.assets.keys import CURATOR_FILE, MERGED, ONE_RUN, TEXT_QUALITY
-from synth_assets.assets.merged import id_ranges
 from synth_assets.assets.partition_rows import PARTITION_COLUMN, Item
 from synth_assets.assets.partition_runs import Event, materialize_partitions
 from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions
 from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.measures.text_quality import measure
-from synth_assets.core.mixture import ORIGINAL
 from synth_assets.core.passages import model_part
 from synth_assets.core.quality_tables import TEXT_QUALITY as TEXT_QUALITY_TABLE
 from synth_assets.core.tables import MERGED_DOCUMENTS
 
-OPENING_WORDS = 4
-OPENING_SQL = rf"regexp_extract(lower(left(text, 400)), '^\s*((?:\S+\s+){{0,{OPENING_WORDS - 1}}}\S+)', 1)"
-"""The first four words in small letters, with the white space between them."""
-
-_SORTED_SCHEMA = pa.schema(
-    [
-        *(MERGED_DOCUMENTS.schema.field(name) for name in ("merged_id", "document_id", "strategy", "text")),
-        pa.field("starts", pa.list_(pa.int64())),
-        pa.field("ends", pa.list_(pa.int64())),
-        pa.field("opening", pa.string()),
-    ]
-)
-
 
 def _rows(lake: Lake, curator_file: str) -> Iterator[dict[str, Any]]:
-    """Each document's original first, then what was made of it: a source is read once, and nothing is joined."""
     openings = _Openings.of(lake, curator_file)
-    source_id, source = None, None
-    for row in _sorted_documents(lake, curator_file):
-        is_original = row["strategy"] == ORIGINAL
-        if is_original:
-            source_id, source = row["document_id"], row["text"]
-        origin = source if not is_original and source_id == row["document_id"] else None
+    for row, source in documents_beside_source(lake, curator_file):
         yield {
             "merged_id": row["merged_id"],
             "document_id": row["document_id"],
             "curator_file": curator_file,
             "strategy": row["strategy"],
-            **vars(measure(origin, model_part(row["text"], row["starts"] or (), row["ends"] or ()))),
+            **vars(measure(source, model_part(row["text"], row["starts"] or (), row["ends"] or ()))),
             "opening": row["opening"],
             "opening_share": openings.share(row["strategy"], row["opening"]),
         }
@@ -87,23 +66,6 @@ class _Openings:
     def share(self, strategy: str, opening: str) -> float:
         """Share of the strategy's documents that begin so."""
         return self.repeated.get((strategy, opening), 1) / self.documents[strategy]
-
-
-def _sorted_documents(lake: Lake, curator_file: str) -> Iterator[dict[str, Any]]:
-    table = MERGED_DOCUMENTS.name
-    query = (
-        "SELECT merged_id, document_id, strategy, text, [part.text_start for part in segments] AS starts,"  # noqa: S608
-        f" [part.text_end for part in segments] AS ends, {OPENING_SQL} AS opening FROM {table}"
-        " WHERE curator_file = ? AND document_id >= ? AND document_id < ?"
-        " ORDER BY document_id, strategy <> ?, strategy"
-    )
-    chars = lake.query(
-        f"SELECT coalesce(sum(char_count), 0)::BIGINT FROM {table} WHERE curator_file = ?",  # noqa: S608
-        [curator_file],
-    )
-    for ids in id_ranges(chars.column(0)[0].as_py()):
-        for batch in lake.stream(query, [curator_file, *ids, ORIGINAL], _SORTED_SCHEMA):
-            yield from batch.to_pylist()
 
 
 @dg.asset(

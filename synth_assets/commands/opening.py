@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import dagster as dg
@@ -53,10 +53,16 @@ def keep_what_is_loaded() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-def open_project() -> Opened:
-    """Read the settings and put the project together; raises SettingError before anything else happens."""
+def open_project(max_usd: float | None = None, max_gpu_hours: float | None = None) -> Opened:
+    """Read the settings and put the project together; raises SettingError before anything else happens.
+
+    What is given takes the place of the settings MAX_USD and MAX_GPU_HOURS, both together.
+    """
     keep_what_is_loaded()
     logging.getLogger("dagster").setLevel(logging.ERROR)
     # It logs a trace of Ctrl-C where that comes while a connection is closed, and raises it as well.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-    return Opened(build_project(Settings.from_environment()))
+    settings = Settings.from_environment()
+    if max_usd is not None or max_gpu_hours is not None:
+        settings = replace(settings, max_usd=max_usd, max_gpu_hours=max_gpu_hours)
+    return Opened(build_project(settings))

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from synth_assets.assets.keys import BASELINE, table_name
+from synth_assets.assets.purchases import Purchases
 from synth_assets.cli import emit
 from synth_assets.commands.opening import Opened, open_project
 from synth_assets.core.purchasing import PurchaseReport
@@ -100,12 +101,19 @@ class Interruption:
         return self._has_come
 
 
-def run_command(strategies: tuple[str, ...], files: tuple[str, ...], is_regenerated: bool, as_json: bool) -> int:
-    """Bring the selection up to date; 0 when everything was done, 1 when something failed."""
+def run_command(
+    strategies: tuple[str, ...],
+    files: tuple[str, ...],
+    is_regenerated: bool,
+    as_json: bool,
+    max_usd: float | None = None,
+    max_gpu_hours: float | None = None,
+) -> int:
+    """Bring the selection up to date; 0 when everything was done, 1 when something failed or the budget is spent."""
     # SIGTERM ends a run as Ctrl-C does: what is answered is committed on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     interruption = Interruption()
-    opened = open_project()
+    opened = open_project(max_usd, max_gpu_hours)
     try:
         with TerminalProgress() as progress:
             runner = StaleRunner(opened.project, opened.definitions, opened.instance, progress, interruption.has_come)
@@ -122,6 +130,7 @@ def run_command(strategies: tuple[str, ...], files: tuple[str, ...], is_regenera
         _print(opened, summary)
     for error in summary.errors:
         click.echo(f"Failed: {error}", err=True)
+    _say_what_the_budget_left(opened.project.purchases)
     if is_regenerated and summary.failed:
         click.echo(f"What was answered is kept; {GO_ON}", err=True)
     return 1 if summary.failed or summary.errors else 0
@@ -153,6 +162,7 @@ def _as_json(opened: Opened, summary: RunSummary) -> dict[str, Any]:
         "documents": document_count(opened.project.lake),
         "drops": drops_by_reason(opened.project.lake),
         "wall_seconds": round(summary.wall_seconds, 3),
+        "budget": _budget_as_json(opened.project.purchases),
     }
 
 
@@ -166,3 +176,33 @@ def _print(opened: Opened, summary: RunSummary) -> None:
     )
     dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(drops.items())) or "none"
     click.echo(f"{document_count(opened.project.lake)} training documents. Drops: {dropped}.")
+    budget = opened.project.purchases.budget
+    if budget.is_limited:
+        click.echo(f"Spent {budget.spent_usd:.3g} USD, {budget.spent_gpu_hours:.3g} GPU-hours of {budget.limits}.")
+
+
+def _budget_as_json(purchases: Purchases) -> dict[str, Any] | None:
+    budget = purchases.budget
+    if not budget.is_limited:
+        return None
+    return {
+        "max_usd": budget.max_usd,
+        "max_gpu_hours": budget.max_gpu_hours,
+        "spent_usd": budget.spent_usd,
+        "spent_gpu_hours": budget.spent_gpu_hours,
+        "is_reached": budget.is_reached,
+        "missing_answers": [
+            {"asset": table, "partition": name, "answers": count}
+            for (table, name), count in sorted(purchases.missing_answers.items())
+        ],
+    }
+
+
+def _say_what_the_budget_left(purchases: Purchases) -> None:
+    """Each table and file that misses answers, with their number."""
+    if not purchases.missing_answers:
+        return
+    click.echo(f"The budget of {purchases.budget.limits} is spent. What was answered is kept. Missing:", err=True)
+    for (table, name), count in sorted(purchases.missing_answers.items()):
+        click.echo(f"  {table} {name}: {count:,} answer{'' if count == 1 else 's'}", err=True)
+    click.echo("Raise the budget, or run again to go on with another of the same size.", err=True)

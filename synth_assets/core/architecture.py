@@ -1,27 +1,22 @@
 """What a language model is made of, as far as its cost is concerned: parameters, layers, caches and experts.
 
-In: the value object, and reading it from a Hugging Face `config.json`. Out: known models by name (`models`),
-and what a model costs (`roofline`, `cost`). Parameters follow from dimensions; what is not understood is
-refused.
+In: the value object, and the bytes that follow from it. Out: counting parameters from dimensions (`decoders`), reading
+a `config.json` (`model_config`), known models by name (`models`), and what a model costs (`roofline`, `cost`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-from resources.errors import SynthError
+from resources.errors import SettingError, SynthError
 
 BF16_BYTES = 2.0
 FP8_BYTES = 1.0
+INT4_BYTES = 4.25 / 8
+"""4 bits, and one 8-bit scale that 32 values share (MXFP4); AWQ and GPTQ with groups of 128 come to 4.2 bits."""
 
-_GATED_TYPES = frozenset(
-    "cohere gemma gemma2 gemma3_text gpt_oss granite llama ministral mistral mixtral".split()  # noqa: SIM905
-    + "olmo olmo2 phi3 qwen2 qwen2_moe qwen3 qwen3_moe smollm3 stablelm".split()  # noqa: SIM905
-)
-# Tied where their config.json says nothing, as transformers has it; the other kinds are not.
-_TIED_TYPES = frozenset({"cohere", "gemma", "gemma2", "gemma3_text", "smollm3"})
+PRECISIONS = {"bf16": BF16_BYTES, "fp8": FP8_BYTES, "int4": INT4_BYTES}
+"""Bytes of a weight by the name of the format."""
 
 
 class UnknownModelError(SynthError):
@@ -30,7 +25,7 @@ class UnknownModelError(SynthError):
 
 @dataclass(frozen=True)
 class ModelArchitecture:
-    """Dimensions of a decoder. Parameters are counts, not bytes."""
+    """Dimensions of a decoder. Parameters are counts, not bytes; 0 in an optional field: the model has no such part."""
 
     name: str
     total_params: float
@@ -49,9 +44,22 @@ class ModelArchitecture:
     experts: int = 0
     experts_per_token: int = 0
     recurrent_state_bytes: float = 0.0
-    """State of one sequence (Mamba and the like), read and written at each step. 0: none."""
+    """State of one sequence (Mamba and the like), read and written at each step."""
     bytes_per_param: float = BF16_BYTES
     source: str = ""
+    hidden: int = 0
+    """Width of what the layers hand on, and of what tensor-parallel GPUs exchange."""
+    wide_params: float = 0.0
+    """Kept in 16 bits where the other weights are quantized: embeddings and output layer, or all but the experts."""
+    windowed_layers: int = 0
+    """Attention layers that look back `window_tokens` only."""
+    window_tokens: int = 0
+    latent_width: int = 0
+    """Numbers that latent attention (DeepSeek) caches for a token and layer, instead of keys and values."""
+    decode_width: int = 0
+    """Attention width of a decoded token where it is not `d_attn`: latent attention works on the latent itself."""
+    blocks: int = 0
+    """Attention, recurrent and MLP blocks, where they are not two a layer: one all-reduce each in tensor parallel."""
 
     @property
     def is_moe(self) -> bool:
@@ -69,149 +77,53 @@ class ModelArchitecture:
     @property
     def weight_bytes(self) -> float:
         """Memory of the weights."""
-        return self.total_params * self.bytes_per_param
+        return self._bytes(self.total_params, self.wide_params)
+
+    def read_weight_bytes(self, expert_share: float) -> float:
+        """Weights that a step reads when it touches that share (0 to 1) of each layer's experts."""
+        idle = self.expert_params * (1 - expert_share)
+        return self._bytes(self.total_params - self.lookup_params - idle, max(self.wide_params - self.lookup_params, 0))
+
+    def _bytes(self, params: float, wide_params: float) -> float:
+        wide_bytes = max(self.bytes_per_param, BF16_BYTES)
+        return (params - wide_params) * self.bytes_per_param + wide_params * wide_bytes
 
     @property
     def kv_bytes_per_token(self) -> float:
-        """Keys and values of one token in all attention layers, in bf16."""
-        return 2 * self.attention_layers * self.kv_heads * self.head_dim * BF16_BYTES
+        """Keys and values (or the latent) of one token in all attention layers, in bf16."""
+        return self.attention_layers * self._kv_bytes_per_layer
 
+    @property
+    def _kv_bytes_per_layer(self) -> float:
+        return (self.latent_width or 2 * self.kv_heads * self.head_dim) * BF16_BYTES
 
-def gated_decoder(
-    name: str,
-    *,
-    hidden: int,
-    layers: int,
-    heads: int,
-    kv_heads: int,
-    head_dim: int,
-    intermediate: int,
-    vocabulary: int,
-    is_tied: bool,
-    experts: int = 0,
-    experts_per_token: int = 0,
-    dense_layers: int = 0,
-    dense_intermediate: int = 0,
-    shared_intermediate: int = 0,
-    bytes_per_param: float = BF16_BYTES,
-    source: str = "",
-) -> ModelArchitecture:
-    """A decoder with gated MLPs (three matrices), or with gated experts in all but `dense_layers` layers."""
-    attention = hidden * head_dim * 2 * (heads + kv_heads)
-    norms = (2 * layers + 1) * hidden
-    mlp = 3 * hidden * intermediate
-    embedding = vocabulary * hidden
-    dense = layers * attention + norms + embedding
-    if not experts:
-        total = active = dense + layers * mlp
-    else:
-        moe_layers = layers - dense_layers
-        always = moe_layers * (hidden * experts + 3 * hidden * shared_intermediate)
-        always += dense_layers * 3 * hidden * dense_intermediate + dense
-        total, active = always + moe_layers * experts * mlp, always + moe_layers * experts_per_token * mlp
-    lookup = 0 if is_tied else embedding
-    return ModelArchitecture(
-        name, total + lookup, active, layers, layers, heads * head_dim, kv_heads, head_dim, lookup, experts,
-        experts_per_token, 0.0, bytes_per_param, source,
-    )  # fmt: skip
+    def attended_tokens(self, context_tokens: float) -> float:
+        """Tokens that one token looks back on, added up over the attention layers."""
+        windowed = self.windowed_layers * min(context_tokens, self.window_tokens)
+        return (self.attention_layers - self.windowed_layers) * context_tokens + windowed
 
+    def kv_bytes(self, context_tokens: float) -> float:
+        """KV cache of one sequence of that length; layers with a window keep no more than it."""
+        return self.attended_tokens(context_tokens) * self._kv_bytes_per_layer
 
-def gpt2_decoder(
-    name: str,
-    *,
-    hidden: int,
-    layers: int,
-    heads: int,
-    positions: int,
-    vocabulary: int,
-    inner: int | None = None,
-) -> ModelArchitecture:
-    """GPT-2: two-matrix MLP (four times as wide by default), biases, learned positions, tied output layer."""
-    inner = inner or 4 * hidden
-    layer = 4 * hidden**2 + 2 * hidden * inner + 9 * hidden + inner
-    params = layers * layer + 2 * hidden + vocabulary * hidden
-    lookup = positions * hidden
-    return ModelArchitecture(
-        name,
-        params + lookup,
-        params,
-        layers,
-        layers,
-        hidden,
-        heads,
-        hidden // heads,
-        lookup,
-        source="config.json",
-    )
+    def kv_copies(self, tensor_parallel: int) -> float:
+        """How often that many GPUs hold the KV cache: each needs a head of its own, and a latent is not divided."""
+        return tensor_parallel / (1 if self.latent_width else max(1, min(tensor_parallel, self.kv_heads)))
 
+    def sequence_bytes(self, context_tokens: float) -> float:
+        """KV cache and recurrent state of one sequence."""
+        return self.kv_bytes(context_tokens) + self.recurrent_state_bytes
 
-def from_config(config: Mapping[str, Any], name: str = "") -> ModelArchitecture:
-    """Read a Hugging Face config: Llama-like dense models, GPT-2, and mixtures of gated experts.
+    @property
+    def all_reduces(self) -> int:
+        """Sums over tensor-parallel GPUs in one forward pass."""
+        return self.blocks or 2 * self.layers
 
-    Raises UnknownModelError for any other kind (recurrent layers, latent attention, encoders).
-    """
-    config = {**config, **config.get("text_config", {})}
-    kind = str(config.get("model_type", ""))
-    name = name or str(config.get("_name_or_path") or kind)
-    try:
-        if kind == "gpt2":
-            found = gpt2_decoder(
-                name,
-                hidden=config["n_embd"],
-                layers=config["n_layer"],
-                heads=config["n_head"],
-                positions=config["n_positions"],
-                vocabulary=config["vocab_size"],
-                inner=config.get("n_inner"),
-            )
-        elif kind in _GATED_TYPES and "kv_lora_rank" not in config:
-            found = _gated_from_config(config, name)
-        else:
-            raise UnknownModelError(
-                f"The config of {name!r} (model_type {kind!r}) is of a kind whose cost is not known.",
-                f"Known are gpt2, {', '.join(sorted(_GATED_TYPES))}; add an entry to CATALOGUE for another.",
-            )
-    except KeyError as missing:
-        raise UnknownModelError(
-            f"The config of {name!r} has no field {missing}.", "Supply the complete config.json of the model."
-        ) from missing
-    return replace(found, bytes_per_param=_bytes_per_param(config))
+    def at_precision(self, precision: str) -> ModelArchitecture:
+        """The model with its weights in that format; caches and activations stay as they are.
 
-
-def _gated_from_config(config: Mapping[str, Any], name: str) -> ModelArchitecture:
-    heads = config["num_attention_heads"]
-    layers = config["num_hidden_layers"]
-    experts = config.get("num_local_experts") or config.get("num_experts") or 0
-    every = config.get("decoder_sparse_step") or 1
-    listed = set(config.get("mlp_only_layers") or ())
-    dense_layers = sum(1 for layer in range(layers) if layer in listed or (layer + 1) % every)
-    return gated_decoder(
-        name,
-        hidden=config["hidden_size"],
-        layers=layers,
-        heads=heads,
-        kv_heads=config.get("num_key_value_heads") or heads,
-        head_dim=config.get("head_dim") or config["hidden_size"] // heads,
-        intermediate=(config.get("moe_intermediate_size") if experts else 0) or config["intermediate_size"],
-        vocabulary=config["vocab_size"],
-        is_tied=bool(config.get("tie_word_embeddings", config["model_type"] in _TIED_TYPES)),
-        experts=experts,
-        experts_per_token=config["num_experts_per_tok"] if experts else 0,
-        dense_layers=dense_layers if experts else 0,
-        dense_intermediate=config["intermediate_size"],
-        shared_intermediate=config.get("shared_expert_intermediate_size") or 0,
-        source="config.json",
-    )
-
-
-def _bytes_per_param(config: Mapping[str, Any]) -> float:
-    """As served: by the quantization that the config names, else 16 bits."""
-    quantization = config.get("quantization_config") or {}
-    method = str(quantization.get("quant_method", ""))
-    if method == "mxfp4":
-        return 4.25 / 8  # one shared 8-bit scale for 32 values of 4 bits
-    if "fp8" in method:
-        return FP8_BYTES
-    if bits := quantization.get("bits"):
-        return float(bits) / 8
-    return BF16_BYTES  # servers run float32 checkpoints in 16 bits as well
+        Raises SettingError for a name that is not in PRECISIONS.
+        """
+        if precision not in PRECISIONS:
+            raise SettingError(f"{precision!r} is no precision that is known.", f"Accepted: {', '.join(PRECISIONS)}.")
+        return replace(self, bytes_per_param=PRECISIONS[precision])

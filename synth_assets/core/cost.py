@@ -15,27 +15,6 @@ from synth_assets.core.throughput import throughput_estimate
 
 DEFAULT_CONCURRENCY = 64
 
-OUTPUT_TOKEN_PRIORS: dict[str, float] = {
-    "wiki_rephrase": 0.83,
-    "diverse_qa": 0.6,
-    "distill": 0.35,
-    "knowledge_extract": 0.67,
-    "knowledge_list": 0.45,
-}
-"""Completion tokens for each token of a segment, until the ledger knows better.
-
-From the token counts that Nemotron-CC (arXiv:2412.02595) gives for its synthetic parts: 451 billion source tokens
-became 373 (Wikipedia style), 158 (distill), 304 (extract) and 203 (list). Its QA texts are stored with the source in
-them, so for diverse QA it is the ratio of its output limit to its input limit, 600 to 1,000."""
-
-DEFAULT_OUTPUT_TOKEN_PRIOR = 0.7
-"""For a strategy that is not listed: between the extremes of the listed ones."""
-
-
-def output_token_prior(strategy: str, segment_tokens: float, max_output_tokens: int) -> float:
-    """Expected completion tokens of one segment: a share of its length, capped by the request's limit."""
-    return min(OUTPUT_TOKEN_PRIORS.get(strategy, DEFAULT_OUTPUT_TOKEN_PRIOR) * segment_tokens, max_output_tokens)
-
 
 def forward_flops(arch: ModelArchitecture, prompt_tokens: float, completion_tokens: float) -> float:
     """Forward FLOPs of one request: 2 N_active (P+G), plus attention of the prompt and of each decoded token.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from resources.hub_config import hub_config
 from resources.inference import ServedModel
 from synth_assets.core.architecture import ModelArchitecture
-from synth_assets.core.models import NEMOTRON_3_NANO, UnknownModelError, find
+from synth_assets.core.models import NEMOTRON_3_NANO, ConfigSource, UnknownModelError, find
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,15 @@ class CostModel:
     warning: str = ""
 
 
-def cost_model(model: ServedModel | None) -> CostModel:
-    """The served model's architecture; Nemotron-3 Nano's, with a warning, where there is none to be found."""
+def cost_model(model: ServedModel | None, config_source: ConfigSource = hub_config) -> CostModel:
+    """The served model's architecture; Nemotron-3 Nano's, with a warning, where there is none to be found.
+
+    A model outside the catalogue whose weights lie in no local folder is looked up in the hub's cache and, for at most
+    a few seconds and once a process, on the hub.
+    """
     if model is None:
         return CostModel(NEMOTRON_3_NANO, f"No model is known yet; costs are those of {NEMOTRON_3_NANO.name}.")
     try:
-        return CostModel(find(model.name, model.root))
+        return CostModel(find(model.name, model.root, config_source))
     except UnknownModelError as error:
         return CostModel(NEMOTRON_3_NANO, f"{error} Until then costs are those of {NEMOTRON_3_NANO.name}.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from resources.errors import SettingError
 
@@ -16,6 +16,11 @@ PRICE_SOURCE = (
 )
 
 GIGABYTE = 1e9
+
+PCIE_4_BYTES_PER_SECOND = 32 * GIGABYTE
+"""16 lanes, one direction."""
+
+_SHEET = "https://www.nvidia.com/en-us/data-center/"
 
 
 @dataclass(frozen=True)
@@ -30,22 +35,29 @@ class Gpu:
     memory_bytes: float
     usd_per_hour: float
     """A list price that was public at `price_source`: a starting point; COST_GPU_HOUR_USD replaces it."""
+    link_bytes_per_second: float = PCIE_4_BYTES_PER_SECOND
+    """To the other GPUs of its machine, in one direction."""
+    source: str = ""
     price_source: str = PRICE_SOURCE
 
     def peak_flops_per_second(self, bytes_per_param: float = 2.0) -> float:
-        """Peak for weights of that size: FP8 units where the GPU has them and a weight is a byte at most."""
-        if bytes_per_param <= 1.0 and self.fp8_flops_per_second is not None:
+        """Peak for weights of that size: that of the FP8 units where the GPU has them and a weight is one byte.
+
+        Weights of 4 bits are widened to 16 before they are multiplied (AWQ, GPTQ, MXFP4 before Blackwell).
+        """
+        if bytes_per_param == 1.0 and self.fp8_flops_per_second is not None:
             return self.fp8_flops_per_second
         return self.bf16_flops_per_second
 
 
 GPUS: tuple[Gpu, ...] = (
-    Gpu("A100-80-SXM", 312e12, None, 2.0e12, 80 * GIGABYTE, 1.39),
-    Gpu("L40S", 362e12, 733e12, 0.864e12, 48 * GIGABYTE, 0.79),
-    Gpu("H100-SXM", 989e12, 1979e12, 3.35e12, 80 * GIGABYTE, 2.69),
-    Gpu("H200-SXM", 989e12, 1979e12, 4.8e12, 141 * GIGABYTE, 3.59),
-    Gpu("B200", 2250e12, 4500e12, 8.0e12, 192 * GIGABYTE, 5.98),
+    Gpu("A100-80-SXM", 312e12, None, 2.0e12, 80 * GIGABYTE, 1.39, 300 * GIGABYTE, _SHEET + "a100"),
+    Gpu("L40S", 362e12, 733e12, 0.864e12, 48 * GIGABYTE, 0.79, PCIE_4_BYTES_PER_SECOND, _SHEET + "l40s"),
+    Gpu("H100-SXM", 989e12, 1979e12, 3.35e12, 80 * GIGABYTE, 2.69, 450 * GIGABYTE, _SHEET + "h100"),
+    Gpu("H200-SXM", 989e12, 1979e12, 4.8e12, 141 * GIGABYTE, 3.59, 450 * GIGABYTE, _SHEET + "h200"),
+    Gpu("B200", 2250e12, 4500e12, 8.0e12, 192 * GIGABYTE, 5.98, 900 * GIGABYTE, _SHEET + "dgx-b200"),
 )
+"""Links: NVLink 3, 4 and 5 have 600, 900 and 1,800 GB/s in both directions together; the L40S has PCIe 4 x16 only."""
 
 _ALIASES = {
     "a100": "a10080sxm",
@@ -85,22 +97,29 @@ class Hardware:
         """Memory of all GPUs together."""
         return self.gpu.memory_bytes * self.count
 
+    def of(self, count: int) -> Hardware:
+        """So many of the same GPUs."""
+        return replace(self, count=count)
+
     def peak_flops_per_second(self, bytes_per_param: float = 2.0) -> float:
         """Peak of all GPUs together for weights of that size."""
         return self.gpu.peak_flops_per_second(bytes_per_param) * self.count
 
     @classmethod
-    def parse(cls, setting: str, usd_per_gpu_hour: str | float | None = None) -> Hardware:
+    def parse(
+        cls, setting: str, usd_per_gpu_hour: str | float | None = None, *, setting_name: str = "COST_HARDWARE"
+    ) -> Hardware:
         """Read COST_HARDWARE (`[count x] GPU`, case and punctuation do not matter) and COST_GPU_HOUR_USD.
 
-        An absent or empty price means the catalogue's. Raises SettingError for either.
+        An absent or empty price means the catalogue's. Raises SettingError for either; `setting_name` is what it calls
+        the hardware's.
         """
         match = _PATTERN.fullmatch(setting)
         gpu = _find_gpu(match.group(2)) if match else None
         count = int(match.group(1) or 1) if match else 0
         if gpu is None or count < 1:
             raise SettingError(
-                f"COST_HARDWARE={setting!r} is no hardware that costs can be computed for.",
+                f"{setting_name}={setting!r} is no hardware that costs can be computed for.",
                 f"Accepted: a count, `x` and one of {', '.join(known.name for known in GPUS)}, "
                 "for example 4xH100-SXM or L40S.",
             )

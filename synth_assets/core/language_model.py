@@ -127,7 +127,11 @@ class LanguageModel:
         return np.array(ids if self.bos_token_id is None else [self.bos_token_id, *ids], dtype=np.int64)
 
     def negative_log_likelihoods(self, batch: Sequence[Window]) -> list[float]:
-        """Nats of each window's scored tokens, summed.
+        """Nats of each window's scored tokens, summed."""
+        return [float(losses.sum()) for losses in self.token_losses(batch)]
+
+    def token_losses(self, batch: Sequence[Window]) -> list[npt.NDArray[np.float64]]:
+        """Nats of each scored token of each window.
 
         Padding is on the right, where a causal model's real tokens cannot see it, so that no attention mask
         is needed and attention takes its fast causal path.
@@ -146,7 +150,8 @@ class LanguageModel:
             else:
                 logits = self.model(input_ids=ids, use_cache=False).logits
                 nats = losses_of_logits(logits[rows, columns - 1], targets)
-            return torch.zeros(len(batch), dtype=torch.float64, device=device).index_add(0, rows, nats).tolist()
+        ends = np.cumsum([window.scored_count for window in batch])
+        return np.split(nats.cpu().numpy(), ends[:-1])
 
 
 def _multiplying_in(dtype: str, model: Any) -> AbstractContextManager[Any]:

@@ -1,8 +1,9 @@
 """Buying answers: send what the ledger lacks, keep what comes back, remember what failed in this pass.
 
 In: planned requests from any number of documents, partitions and strategies, as one stream. Out: nothing but the
-ledger's new rows and the counts. Which of the requests are to be sent is `synth_assets.core.missing_requests`, what the
-answers mean is `synth_assets.core.generation`.
+ledger's new rows and the counts; what is measured on the way is told to a `PurchaseMeter`. Which of the requests are to
+be sent is `synth_assets.core.missing_requests`, for which there is money `synth_assets.core.affordable_requests`, what
+the answers mean `synth_assets.core.generation`.
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ from resources.inference import (
     CompletionLedger,
     CompletionRequest,
     CompletionWriter,
+    FailedRequest,
     LedgerEntry,
+    PurchaseMeter,
     RequestClaims,
+    ServedModel,
     TextGenerator,
 )
+from synth_assets.core.affordable_requests import AffordableRequests
+from synth_assets.core.budget import Account
 from synth_assets.core.missing_requests import MissingRequests
 from synth_assets.core.request_planning import PlannedRequest
 
@@ -71,6 +77,25 @@ class Unshared:
         pass
 
 
+class Unmeasured:
+    """A purchase that nobody measures; implements `resources.inference.PurchaseMeter`."""
+
+    def begin(self, model: ServedModel) -> None:
+        """Nothing."""
+
+    def answered(self, completion: Completion) -> None:
+        """Nothing."""
+
+    def failed(self, request: FailedRequest) -> None:
+        """Nothing."""
+
+    def __enter__(self) -> Unmeasured:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
 class PurchaseStoppedError(SynthError):
     """The purchase was ended by whoever watches over it."""
 
@@ -92,6 +117,8 @@ class Purchaser:
         open_writer: Callable[[], CompletionWriter],
         on_progress: Progress | None = None,
         open_claims: Callable[[], RequestClaims] = Unshared,
+        open_meter: Callable[[], PurchaseMeter] = Unmeasured,
+        account: Account | None = None,
     ) -> None:
         self.report = PurchaseReport()
         self.on_progress = on_progress
@@ -101,6 +128,8 @@ class Purchaser:
         self._ledger = ledger
         self._open_writer = open_writer
         self._open_claims = open_claims
+        self._open_meter = open_meter
+        self._account = account or Account.unlimited()
         self._stopping = threading.Event()
         self._asking: TextGenerator | None = None
 
@@ -118,7 +147,8 @@ class Purchaser:
         The stream is pulled only as fast as the generator sends. A failed request ends in `failures`, never as a row.
         The generator is asked for only when at least one answer is missing. What another run is asking for is awaited
         at the end, and asked for here when that run fails or dies. `on_settled` is told, on any thread, the keys of
-        which the answers are in the ledger now or have failed.
+        which the answers are in the ledger now or have failed. It ends early where the account's budget has no room for
+        any more: what was not asked for is in neither.
         """
         self._stopping.clear()
         current = PurchaseReport()
@@ -128,7 +158,12 @@ class Purchaser:
             on_settled(request_keys)
 
         # Claims are left last: an answer is committed before anybody else may ask for it.
-        with self._open_claims() as claims, self._open_writer() as writer:
+        with (
+            self._open_claims() as claims,
+            self._open_meter() as meter,
+            self._open_writer() as writer,
+            self._account as account,
+        ):
             writer.on_committed = committed
 
             def tell() -> None:
@@ -141,8 +176,10 @@ class Purchaser:
                 return request_key in self.report.failures
 
             missing = MissingRequests(wanted, self._ledger, claims, writer, has_failed, tell, on_settled)
-            while not missing.is_finished:
-                if not self._ask(missing, writer, current, tell) and not missing.is_finished:
+            affordable = AffordableRequests(missing, account)
+            while not affordable.is_finished:
+                is_sent = self._ask(affordable.round(), missing, writer, meter, current, tell)
+                if not is_sent and not affordable.is_finished:
                     self._stopping.wait(SECONDS_BETWEEN_LOOKS)
                 if self._stopping.is_set():
                     raise PurchaseStoppedError()
@@ -150,20 +187,27 @@ class Purchaser:
         return current
 
     def _ask(
-        self, missing: MissingRequests, writer: CompletionWriter, current: PurchaseReport, tell: Callable[[], None]
+        self,
+        requests: Iterator[CompletionRequest],
+        missing: MissingRequests,
+        writer: CompletionWriter,
+        meter: PurchaseMeter,
+        current: PurchaseReport,
+        tell: Callable[[], None],
     ) -> bool:
         """Send one round; False when there was nothing to send."""
-        requests = missing.round()
         first = next(requests, None)
         if first is None:
             return False
         generator = self._generator()
         self._asking = generator
+        meter.begin(generator.model)
         sent = takewhile(lambda _: not self._stopping.is_set(), chain([first], requests))
         with closing(_generate(generator, sent)) as completions:
             for completion in completions:
                 planned = missing.asked(completion.request_key)
-                is_kept = self._keep(planned, completion, generator, writer, current)
+                self._account.settle(planned, completion)
+                is_kept = self._keep(planned, completion, generator.model, writer, meter, current)
                 # Forgotten only when it is kept: at every moment the key is asked, pending or committed.
                 missing.settle(completion.request_key, is_kept=is_kept)
                 tell()
@@ -173,8 +217,9 @@ class Purchaser:
         self,
         planned: PlannedRequest,
         completion: Completion,
-        generator: TextGenerator,
+        model: ServedModel,
         writer: CompletionWriter,
+        meter: PurchaseMeter,
         current: PurchaseReport,
     ) -> bool:
         """Hand an answer to the writer, or note a failure; True for an answer."""
@@ -186,7 +231,18 @@ class Purchaser:
             current.failures[completion.request_key] = completion
             # At once, not with the other counts at the end: tables are made while the purchase goes on.
             self.report.failures[completion.request_key] = completion
+            meter.failed(
+                FailedRequest(
+                    completion,
+                    planned.strategy,
+                    planned.document_id,
+                    planned.segment_index,
+                    model,
+                    planned.estimated_prompt_tokens,
+                )
+            )
             return False
+        meter.answered(completion)
         current.prompt_tokens += completion.prompt_tokens
         current.completion_tokens += completion.completion_tokens
         writer.add(
@@ -195,7 +251,7 @@ class Purchaser:
                 planned.strategy,
                 planned.document_id,
                 planned.segment_index,
-                generator.model,
+                model,
                 planned.estimated_prompt_tokens,
                 planned.estimated_completion_tokens,
                 planned.generation,

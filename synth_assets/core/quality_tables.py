@@ -97,6 +97,29 @@ TEXT_QUALITY = TableSpec(
     "One merged document measured by itself and, where a strategy made it, against its source.",
 )
 
+SOURCE_SUPPORT = TableSpec(
+    "metrics.source_support",
+    pa.schema(
+        {
+            "merged_id": _S,
+            "document_id": _S,
+            "curator_file": _S,
+            "strategy": _S,
+            "reference_model": _S,
+            "bits_per_byte": _F,
+            "bits_per_byte_given_source": _F,
+            "explained_share": _F,
+            "least_explained_share": _F,
+            "least_supported_sentence": _S,
+            "segment_count": _I,
+            "scored_segment_count": _I,
+            "support_key": _S,
+        }
+    ),
+    ("merged_id", "reference_model", "support_key"),
+    "How much of one rephrased text its source explains under the reference model, and the sentence it explains least.",
+)
+
 PROXY_PRETRAINING = TableSpec(
     "experiments.proxy_pretraining",
     pa.schema(

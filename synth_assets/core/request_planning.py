@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from resources.inference import CompletionRequest, ServedModel, Tokenizer
-from synth_assets.core.cost import output_token_prior
 from synth_assets.core.fingerprints import request_key
+from synth_assets.core.output_length import AnswerTotals, output_length, published_length
 from synth_assets.core.segmentation import Segment, countable_whole, segment
 from synth_assets.core.strategy import Strategy
 
@@ -76,8 +76,8 @@ class PlannedDocument:
 class RequestPlanner:
     """Plans the calls of one strategy for one model: segmentation, rendering, keys, expected tokens.
 
-    `generation_of` says, for a Curator file, which draw of the answers is wanted; 0 is the first. `learned_ratio` is
-    completion tokens for each prompt token, where the ledger has seen enough of them.
+    `generation_of` says, for a Curator file, which draw of the answers is wanted; 0 is the first. `past_answers` is
+    what the ledger has seen of this strategy and model. Expected answers and their range are `output_length`'s.
     """
 
     def __init__(
@@ -86,13 +86,12 @@ class RequestPlanner:
         tokenizer: Tokenizer,
         model: ServedModel,
         generation_of: Callable[[str], int] = lambda _curator_file: 0,
-        learned_ratio: float | None = None,
+        past_answers: AnswerTotals | None = None,
     ) -> None:
         self.strategy = strategy
         self.model = model
         self._tokenizer = tokenizer
         self._generation_of = generation_of
-        self._learned_ratio = learned_ratio
         # Made once: of a wire model it takes a millisecond.
         self._response_schema = strategy.response_schema
         self._sampling = strategy.sampling
@@ -101,6 +100,9 @@ class RequestPlanner:
         self._input_budget = min(limits.max_input_tokens, context - limits.max_output_tokens)
         prompt = "".join(message.content for message in strategy.messages("", ""))
         self._prompt_tokens = tokenizer.count_tokens([prompt])[0] + CHAT_TEMPLATE_TOKENS
+        self.output_length = output_length(
+            published_length(strategy.name, limits.max_output_tokens), self._prompt_tokens, past_answers
+        )
 
     def plan(self, document: SeedDocument) -> PlannedDocument:
         """Segments and requests of one document. Never cuts: what does not fit is segmented, or dropped by name."""
@@ -146,22 +148,16 @@ class RequestPlanner:
             generation,
         )
         request = CompletionRequest(key, messages, self._sampling, self._response_schema)
+        prompt_tokens = overhead + piece.token_count
         return PlannedRequest(
             request,
             strategy.name,
             document.document_id,
             piece.index,
-            overhead + piece.token_count,
-            round(self._expected_completion_tokens(piece.token_count)),
+            prompt_tokens,
+            round(self.output_length.expected(prompt_tokens, piece.token_count)),
             generation,
         )
-
-    def _expected_completion_tokens(self, segment_tokens: int) -> float:
-        """From what this strategy and model have answered so far, else from published ratios."""
-        limit = self.strategy.limits.max_output_tokens
-        if self._learned_ratio is None:
-            return output_token_prior(self.strategy.name, segment_tokens, limit)
-        return min(self._learned_ratio * (self._prompt_tokens + segment_tokens), limit)
 
     def _drop(self, document: SeedDocument, reason: str, detail: str) -> Drop:
         return Drop(

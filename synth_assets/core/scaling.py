@@ -18,12 +18,12 @@ from synth_assets.core.models import DENSE_8B, NEMOTRON_3_NANO
 from synth_assets.core.roofline import CriticalBatch, critical_batch, flops_per_token
 from synth_assets.core.throughput import throughput_estimate
 
-CLIENT_REQUESTS_PER_SECOND = 500.0
-"""What one client process sends: Data Designer's asynchronous custom column, 2 KB answers, 2 cores
-(measured)."""
+CLIENT_REQUESTS_PER_SECOND = 366.0
+"""What one client process does with answers after 50 ms, 64 in flight, documents of 2 KB, on 2 cores: the whole asset,
+segments to table (`benchmarks/throughput.py`)."""
 
-LEDGER_ROWS_PER_SECOND = 1000.0
-"""Answers that one writer keeps: 45 ms a commit on the embedded catalogue (measured), 48 answers a commit."""
+LEDGER_ROWS_PER_SECOND = 2300.0
+"""Answers that one writer keeps: 64 a commit, which takes 28 ms on the embedded catalogue (`benchmarks/NOTES.md`)."""
 
 SECONDS_PER_DAY = 86_400
 
@@ -163,7 +163,7 @@ def _compare(
         architecture=arch,
         flops_per_token=flops_per_token(arch, context),
         weight_bytes=arch.weight_bytes,
-        cache_bytes_per_sequence=arch.kv_bytes_per_token * context + arch.recurrent_state_bytes,
+        cache_bytes_per_sequence=arch.sequence_bytes(context),
         critical_batch=critical_batch(arch, hardware),
         output_tokens_per_second=completion_tokens / bill.wall_seconds if bill else None,
         estimate=bill,

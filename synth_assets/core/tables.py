@@ -186,6 +186,7 @@ JUDGE_SCORES = TableSpec(
         part_count=_I,
         prompt_tokens=_I,
         completion_tokens=_I,
+        request_keys=pa.list_(_S),
     ),
     ("merged_id", "judge_model", "coherence", "faithfulness", "information_density"),
     "One judged document: means over its parts of scores from 1 to 5.",
@@ -209,9 +210,21 @@ COST = TableSpec(
         estimated_cost_usd=_F,
         model=_S,
         hardware=_S,
+        cached_prompt_tokens=_I,
+        wasted_cost_usd=_F,
     ),
-    ("strategy", "requests", "prompt_tokens", "completion_tokens", "flops", "gpu_hours", "cost_usd"),
-    "One strategy, the judge, and a row `total`.",
+    (
+        "strategy",
+        "requests",
+        "prompt_tokens",
+        "completion_tokens",
+        "flops",
+        "gpu_hours",
+        "cost_usd",
+        "wasted_cost_usd",
+    ),
+    "One strategy and model, the judge, and a row `total`. Cached prompt tokens are among the prompt tokens and cost "
+    "nothing; `wasted_cost_usd` sums up `reports.waste`, of which failed calls come on top of `cost_usd`.",
 )
 
 QUALITY = TableSpec(

@@ -1,110 +1,116 @@
 """What a run would ask for and cost, before it costs anything: exact prompt tokens, expected completion tokens.
 
 In: stale partitions, documents from the lake (or, where the seed is stale too, from the file itself), the ledger.
-Out: deciding what is stale (`planning.stale`). Writes nothing.
+Out: deciding what is stale (`planning.stale`), the judge's calls (`judge_estimate`), and a line of the plan
+(`strategy_plan`). Writes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import islice
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from synth_assets.assets.keys import CURATED, table_key
+from resources.answer_lengths import BoughtTokens, bought_tokens
+from synth_assets.assets.keys import CURATED, JUDGE_SCORES, table_key
+from synth_assets.assets.measured import pace_of
 from synth_assets.assets.rephrased import candidates, request_planner
 from synth_assets.assets.seed import read_seed
-from synth_assets.core.cost import CostEstimate, estimate
 from synth_assets.core.costing import cost_model
-from synth_assets.core.request_planning import PlannedRequest, SeedDocument, planned_requests
+from synth_assets.core.pace import Pace
+from synth_assets.core.request_planning import PlannedDocument, SeedDocument, planned_documents
 from synth_assets.core.strategy import Strategy
 from synth_assets.core.tables import rephrased
+from synth_assets.planning.judge_estimate import JudgeEstimate
 from synth_assets.planning.stale import StalePartition
+from synth_assets.planning.strategy_plan import Counts, Prices, StrategyPlan, priced
 from synth_assets.project import Project
 
 KEYS_PER_LOOKUP = 4096
 
 
 @dataclass(frozen=True)
-class StrategyPlan:
-    """What one strategy would ask for: counts of requests, tokens and money for those not in the ledger."""
+class Estimate:
+    """The plan of every strategy by name, and of the judge where it has anything to do."""
 
-    to_generate: int = 0
-    answered_from_ledger: int = 0
-    documents: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    flops: float = 0.0
-    gpu_hours: float = 0.0
-    cost_usd: float = 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """The form that `plan --json` prints."""
-        return asdict(self)
+    strategies: dict[str, StrategyPlan]
+    judge: StrategyPlan | None
+    pace: Pace
+    """Of the rephraser."""
 
 
-def estimate_strategies(project: Project, stale: Sequence[StalePartition]) -> dict[str, StrategyPlan]:
-    """The plan of every strategy for the partitions of it that are stale."""
+def estimate_run(project: Project, stale: Sequence[StalePartition]) -> Estimate:
+    """What bringing these partitions up to date would ask for. Raises SettingError where a model does not fit."""
     stale_seeds = {item.partition for item in stale if item.asset == CURATED}
-    plans = {}
-    for strategy in project.strategies:
-        files = [
+    files = {
+        strategy.name: [
             str(item.partition)
             for item in stale
             if not item.is_blocked and item.asset == table_key(rephrased(strategy.name))
         ]
-        plans[strategy.name] = _strategy_plan(project, strategy, files, stale_seeds)
-    return plans
-
-
-def total_plan(plans: dict[str, StrategyPlan]) -> dict[str, Any]:
-    """Sums over the strategies."""
-    rows = [plan.as_dict() for plan in plans.values()]
-    return {name: sum(row[name] for row in rows) for name in StrategyPlan.__dataclass_fields__}
+        for strategy in project.strategies
+    }
+    rephrased_files = {name for names in files.values() for name in names}
+    only_judged = {
+        str(item.partition) for item in stale if item.asset == JUDGE_SCORES and not item.is_blocked
+    } - rephrased_files
+    if not rephrased_files and not only_judged:
+        # Reading the tokenizer and what the ledger has learned takes 0.2 s: for nothing.
+        return Estimate({strategy.name: StrategyPlan() for strategy in project.strategies}, None, Pace())
+    settings = project.settings
+    model = project.rephraser.known_model()
+    pace = pace_of(project.lake, model, settings.hardware, settings.max_parallel_requests)
+    prices = Prices(cost_model(model).architecture, settings.hardware, settings.max_parallel_requests, pace)
+    judge = JudgeEstimate(project) if settings.judge_share else None
+    plans = {
+        strategy.name: _strategy_plan(project, strategy, files[strategy.name], stale_seeds, prices, judge)
+        for strategy in project.strategies
+    }
+    if judge is not None:
+        judge.add_files(only_judged - {str(name) for name in stale_seeds})
+    return Estimate(plans, judge.plan() if judge else None, pace)
 
 
 def _strategy_plan(
-    project: Project, strategy: Strategy, files: Sequence[str], stale_seeds: set[str | None]
+    project: Project,
+    strategy: Strategy,
+    files: Sequence[str],
+    stale_seeds: set[str | None],
+    prices: Prices,
+    judge: JudgeEstimate | None,
 ) -> StrategyPlan:
     if not files:
-        # The planner reads the tokenizer and what the ledger has learned: 0.2 s for nothing.
         return StrategyPlan()
     planner = request_planner(strategy, project.rephraser, project.ledger, project.roots)
-    documents = _Counted(_documents(project, files, stale_seeds))
-    answered = sent = prompt_tokens = completion_tokens = 0
-    for chunk in _distinct_chunks(planned_requests(documents, planner)):
-        known = project.ledger.known_keys([planned.request.request_key for planned in chunk])
-        for planned in chunk:
-            if planned.request.request_key in known:
-                answered += 1
+    counts = Counts()
+    for chunk in _chunks(planned_documents(_documents(project, files, stale_seeds), planner)):
+        keys = {planned.request.request_key for document in chunk for planned in document.requests}
+        known = bought_tokens(project.lake, list(keys))
+        _count(counts, chunk, known)
+        if judge is not None:
+            judge.add(chunk, known)
+    return priced(counts, prices, planner.output_length)
+
+
+def _count(counts: Counts, documents: Sequence[PlannedDocument], known: Mapping[str, BoughtTokens]) -> None:
+    seen: set[str] = set()
+    for document in documents:
+        counts.documents += 1
+        has_missing = False
+        for planned in document.requests:
+            key = planned.request.request_key
+            if key in seen:
                 continue
-            sent += 1
-            prompt_tokens += planned.estimated_prompt_tokens
-            completion_tokens += planned.estimated_completion_tokens
-    bill = _bill(project, sent, prompt_tokens, completion_tokens)
-    return StrategyPlan(
-        to_generate=sent,
-        answered_from_ledger=answered,
-        documents=documents.count,
-        prompt_tokens=bill.prompt_tokens,
-        completion_tokens=bill.completion_tokens,
-        flops=bill.flops,
-        gpu_hours=bill.gpu_hours,
-        cost_usd=bill.cost_usd,
-    )
-
-
-class _Counted:
-    """Passes documents on and counts them."""
-
-    def __init__(self, documents: Iterable[SeedDocument]) -> None:
-        self._documents = documents
-        self.count = 0
-
-    def __iter__(self) -> Iterator[SeedDocument]:
-        for document in self._documents:
-            self.count += 1
-            yield document
+            seen.add(key)
+            if key in known:
+                counts.answered += 1
+                counts.avoided_prompt_tokens += known[key].prompt_tokens
+                counts.avoided_completion_tokens += known[key].completion_tokens
+            else:
+                has_missing = True
+                counts.to_generate += 1
+                counts.prompt_tokens += planned.estimated_prompt_tokens
+                counts.completion_tokens += planned.estimated_completion_tokens
+        counts.documents_to_generate += has_missing
 
 
 def _documents(project: Project, files: Sequence[str], stale_seeds: set[str | None]) -> Iterator[SeedDocument]:
@@ -120,12 +126,15 @@ def _documents(project: Project, files: Sequence[str], stale_seeds: set[str | No
                 seen.add(row["document_id"])
 
 
-def _distinct_chunks(requests: Iterator[PlannedRequest]) -> Iterator[list[PlannedRequest]]:
-    while chunk := list(islice(requests, KEYS_PER_LOOKUP)):
-        yield list({planned.request.request_key: planned for planned in chunk}.values())
-
-
-def _bill(project: Project, requests: int, prompt_tokens: int, completion_tokens: int) -> CostEstimate:
-    arch = cost_model(project.rephraser.known_model()).architecture
-    concurrency = project.settings.max_parallel_requests
-    return estimate(arch, project.settings.hardware, requests, prompt_tokens, completion_tokens, concurrency)
+def _chunks(documents: Iterator[PlannedDocument]) -> Iterator[list[PlannedDocument]]:
+    """Documents whose requests are looked up together."""
+    chunk: list[PlannedDocument] = []
+    requests = 0
+    for document in documents:
+        chunk.append(document)
+        requests += len(document.requests)
+        if requests >= KEYS_PER_LOOKUP or len(chunk) >= KEYS_PER_LOOKUP:
+            yield chunk
+            chunk, requests = [], 0
+    if chunk:
+        yield chunk

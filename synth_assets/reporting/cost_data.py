@@ -15,13 +15,19 @@ from synth_assets.core.cost import CostEstimate
 from synth_assets.core.costing import cost_model
 from synth_assets.core.hardware import Hardware
 from synth_assets.core.scaling import (
+    CLIENT_REQUESTS_PER_SECOND,
+    LEDGER_ROWS_PER_SECOND,
+    SECONDS_PER_DAY,
     ModelComparison,
     ScalingRow,
     compare_dense_and_moe,
     conclusion,
     scaling_table,
 )
+from synth_assets.core.throughput import HIGH_FACTOR, LOW_FACTOR
+from synth_assets.reporting.budget_data import BudgetRow, budget_rows
 from synth_assets.reporting.chart_style import Row
+from synth_assets.reporting.choice_data import Choice, choices, in_words
 
 
 @dataclass(frozen=True)
@@ -31,10 +37,17 @@ class CostOutlook:
     hardware: str
     architecture: str = ""
     warning: str = ""
+    gpu_count: int = 0
     usd_per_gpu_hour: float = 0.0
+    low_usd: float = 0.0
+    high_usd: float = 0.0
+    """The bill where the server is as fast, or as slow, as is still likely."""
     comparison: Sequence[ModelComparison] = ()
     conclusion: str = ""
     scaling: Sequence[ScalingRow] = ()
+    choices: Sequence[Choice] = ()
+    choice_words: str = ""
+    budgets: Sequence[BudgetRow] = ()
     problem: str = ""
 
 
@@ -49,16 +62,23 @@ def cost_outlook(bill: Sequence[Row], documents: int, hardware_name: str) -> Cos
         hardware = Hardware.parse(hardware_name, _paid_usd_per_gpu_hour(base))
         comparison = compare_dense_and_moe(hardware, base.requests, base.prompt_tokens, base.completion_tokens)
         scaling = scaling_table(base, documents, model.architecture, hardware)
+        compared = choices(base, model.architecture, hardware.count)
     except SynthError as error:
         return CostOutlook(hardware_name, problem=str(error))
     return CostOutlook(
         hardware=hardware.name,
         architecture=model.architecture.name,
         warning=model.warning,
+        gpu_count=hardware.count,
         usd_per_gpu_hour=hardware.usd_per_gpu_hour,
+        low_usd=base.cost_usd / HIGH_FACTOR,
+        high_usd=base.cost_usd / LOW_FACTOR,
         comparison=comparison,
         conclusion=conclusion(comparison),
         scaling=scaling,
+        budgets=budget_rows(bill, documents),
+        choices=compared,
+        choice_words=in_words(compared, model.architecture.name) if compared else "",
     )
 
 
@@ -73,6 +93,16 @@ def scaling_points(outlook: CostOutlook) -> list[dict[str, Any]]:
         }
         for row in outlook.scaling
     ]
+
+
+def limit_within_a_day(row: ScalingRow) -> str:
+    """What limits a run with as many GPUs as it takes for one day; one client and one ledger remain."""
+    rate = row.estimate.requests / SECONDS_PER_DAY
+    if rate > LEDGER_ROWS_PER_SECOND:
+        return f"storage: {rate:,.0f} answers/s, one ledger keeps {LEDGER_ROWS_PER_SECOND:,.0f}"
+    if rate > CLIENT_REQUESTS_PER_SECOND:
+        return f"client: {rate:,.0f} requests/s, one process does {CLIENT_REQUESTS_PER_SECOND:,.0f}"
+    return f"server: {rate:,.3g} requests/s, one client does {CLIENT_REQUESTS_PER_SECOND:,.0f}"
 
 
 def _bill(row: Row, prefix: str) -> CostEstimate:

@@ -1,7 +1,7 @@
 """What the report says about documents, drops, cost and origin: aggregates and samples of the lake, made in SQL.
 
 In: one function for each part of the page; each gives None or nothing where its table is missing. Out: perplexity and
-judge scores (`quality_data`), what an architecture costs (`cost_data`), words and HTML (`page`).
+judge scores (`quality_data`), whole documents (`example_data`), what an architecture costs (`cost_data`), the page.
 """
 
 # ruff: noqa: S608 - what is put into SQL is constants of this project; values are parameters.
@@ -37,16 +37,6 @@ class SeedProfile:
     file_count: int
     lengths: Rows
     categories: Rows
-
-
-@dataclass(frozen=True)
-class Example:
-    """One seed document and its texts by strategy, the original first; `text` is cut, `char_count` is not."""
-
-    document_id: str
-    title: str
-    url: str | None
-    texts: Rows
 
 
 def headline(lake: Lake) -> dict[str, Any]:
@@ -112,35 +102,6 @@ def seed_profile(lake: Lake) -> SeedProfile | None:
         GROUP BY bin, status ORDER BY bin, status""",
     )
     return SeedProfile(total[0], files, files[0]["file_count"] if files else 0, lengths, categories)
-
-
-def examples(lake: Lake, count: int = 4) -> list[Example]:
-    """The shortest documents among those that the most strategies have a text of."""
-    if not lake.has_table(MERGED_DOCUMENTS.name):
-        return []
-    chosen = rows_of(
-        lake,
-        f"""SELECT document_id, min(curator_file) AS curator_file, count(DISTINCT strategy) AS strategy_count
-        FROM {MERGED_DOCUMENTS.name} GROUP BY document_id HAVING count(DISTINCT strategy) > 1
-        ORDER BY strategy_count DESC, sum(char_count) FILTER (strategy = 'original'), document_id LIMIT ?""",
-        [count],
-    )
-    return [_example(lake, row["document_id"], row["curator_file"]) for row in chosen]
-
-
-def _example(lake: Lake, document_id: str, curator_file: str) -> Example:
-    texts = rows_of(
-        lake,
-        f"""SELECT merged_id, strategy, title, left(text, ?) AS text, char_count, token_count
-        FROM {MERGED_DOCUMENTS.name} WHERE document_id = ? AND curator_file = ?
-        ORDER BY strategy <> 'original', strategy""",
-        [TEXT_CHARS, document_id, curator_file],
-    )
-    url = None
-    if lake.has_table(CURATED_DOCUMENTS.name):
-        found = rows_of(lake, f"SELECT url FROM {CURATED_DOCUMENTS.name} WHERE document_id = ? LIMIT 1", [document_id])
-        url = found[0]["url"] if found else None
-    return Example(document_id, texts[0]["title"] or "Untitled", url, texts)
 
 
 def drops(lake: Lake) -> Rows | None:

@@ -1,6 +1,7 @@
 """Charts in an HTML page: each chart's specification as inert JSON, the drawing code once, nothing from the network.
 
-In: escaping, the script bundle, the content security policy. Out: the charts (`charts`) and the page (`page`).
+In: escaping, sentences with code in them, the script bundle, the content security policy. Out: the charts (`charts`)
+and the page (`page`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from synth_assets.reporting.chart_style import vegalite_version
 from synth_assets.reporting.lazy_import import lazy_module
@@ -45,6 +46,16 @@ def figure(figure_id: str, chart: Chart) -> Figure:
     # NaN is no JSON, and a browser would refuse the whole chart.
     json.dumps(spec, allow_nan=False)
     return Figure(figure_id, spec["description"], spec["height"], htmlsafe_json_dumps(spec))
+
+
+def with_code(text: str) -> Markup:
+    """A sentence for people as HTML: what it has between backticks is code, everything else is text."""
+    if text.count("`") % 2:
+        return escape(text)
+    parts = (
+        Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(text.split("`"))
+    )
+    return Markup().join(parts)
 
 
 @cache

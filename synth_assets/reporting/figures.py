@@ -64,6 +64,16 @@ def percent(value: float | None) -> str:
     return f"{significant(100 * value)}%"
 
 
+def signed_percent(value: float | None) -> str:
+    """A relative error: `+12%`, and one more digit below one percent."""
+    if _is_missing(value):
+        return NONE
+    assert value is not None
+    if value == 0:
+        return "0%"
+    return f"{value:+.0%}" if abs(value) >= 0.01 else f"{'-' if value < 0 else '+'}{significant(100 * abs(value), 1)}%"
+
+
 def change(actual: float | None, expected: float | None) -> str:
     """How far a figure is from what was expected: `+12%`."""
     if _is_missing(actual) or _is_missing(expected) or not expected:

@@ -1,7 +1,7 @@
 """The report as one HTML file: queries the lake, draws the charts, fills the templates, writes in one step.
 
-In: what stands where on the page. Out: the queries (`data` and the others named so), the charts (`charts`),
-and the wording and layout (`templates/`). Whatever comes from documents or models is escaped by the templates.
+In: what the page knows. Out: the queries (`data` and the others named so), the charts (`page_charts`), and the wording
+and layout (`templates/`). Whatever comes from documents or models is escaped by the templates.
 """
 
 from __future__ import annotations
@@ -9,29 +9,64 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
+from resources.errors import SettingError
 from resources.lake import Lake
+from synth_assets.core.hardware import Hardware
 from synth_assets.core.quality import GOOD_MEAN_SCORE
-from synth_assets.reporting import charts, cost_data, data, figures, quality_data, text_data
-from synth_assets.reporting.embedding import Figure, content_security_policy, drawing_code, figure
-from synth_assets.reporting.measure_chart import measure_chart
+from synth_assets.core.serving_advice import ServerSettings, ServingAdvice
+from synth_assets.reporting import (
+    charts,
+    cost_data,
+    data,
+    example_data,
+    figures,
+    origin_data,
+    quality_data,
+    serving_data,
+    text_data,
+    usage_data,
+)
+from synth_assets.reporting.budget_data import FACTOR
+from synth_assets.reporting.embedding import content_security_policy, drawing_code, with_code
+from synth_assets.reporting.origin_data import Origin
+from synth_assets.reporting.origin_picture import BOX_HEIGHT, BOX_WIDTH, origin_picture
+from synth_assets.reporting.page_charts import figures_of
 
 FILE_NAME = "report.html"
 
 
-def write_report(lake: Lake, directory: Path, hardware_name: str, versions: Mapping[str, str]) -> Path:
+@dataclass(frozen=True)
+class Surroundings:
+    """What the lake does not know: the graph its tables come from, and what the client of the server is set to."""
+
+    origins: Sequence[Origin] = ()
+    server_settings: ServerSettings = field(default_factory=ServerSettings)
+
+
+NOTHING_KNOWN = Surroundings()
+
+
+def write_report(
+    lake: Lake,
+    directory: Path,
+    hardware_name: str,
+    versions: Mapping[str, str],
+    surroundings: Surroundings = Surroundings(),
+) -> Path:
     """Write `directory/report.html` and return its path; a reader sees the old file or the new one.
 
     `versions` is shown as it is, under provenance. A part whose tables are missing says what to run instead.
     Raises LakeError as the lake does, OSError where the file cannot be written.
     """
-    html = render(page_content(lake, hardware_name, versions))
+    html = render(page_content(lake, hardware_name, versions, surroundings))
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / FILE_NAME
     handle, temporary = tempfile.mkstemp(dir=directory, prefix=".report-", suffix=".html")
@@ -57,7 +92,12 @@ def template_version() -> str:
     return digest.hexdigest()
 
 
-def page_content(lake: Lake, hardware_name: str, versions: Mapping[str, str]) -> dict[str, Any]:
+def page_content(
+    lake: Lake,
+    hardware_name: str,
+    versions: Mapping[str, str],
+    surroundings: Surroundings = Surroundings(),
+) -> dict[str, Any]:
     """Everything the templates show, by name."""
     headline = data.headline(lake)
     bill = data.cost(lake)
@@ -68,7 +108,7 @@ def page_content(lake: Lake, hardware_name: str, versions: Mapping[str, str]) ->
         "versions": dict(versions),
         "headline": headline,
         "seed": data.seed_profile(lake),
-        "examples": data.examples(lake),
+        "examples": example_data.examples(lake),
         "text_chars": data.TEXT_CHARS,
         "summary": quality_data.summary(lake),
         "perplexities": quality_data.perplexities(lake),
@@ -81,42 +121,29 @@ def page_content(lake: Lake, hardware_name: str, versions: Mapping[str, str]) ->
         "drops": data.drops(lake),
         "bill": bill,
         "outlook": outlook,
+        "budget_factor": FACTOR,
+        "waste": usage_data.waste(lake),
+        "estimates": usage_data.estimate_errors(lake),
+        "usage": usage_data.usage(lake),
         "baseline": data.baseline(lake),
+        "advice": _advice(lake, hardware_name, surroundings.server_settings),
         "models": data.models(lake),
         "fingerprints": data.fingerprints(lake),
         "snapshot_id": lake.snapshot_id(),
+        "origins": origin_data.with_row_counts(lake, surroundings.origins),
+        "origin_picture": origin_picture(surroundings.origins),
+        "box_width": BOX_WIDTH,
+        "box_height": BOX_HEIGHT,
     }
-    return content | {"charts": _figures(content)}
+    return content | {"charts": figures_of(content)}
 
 
-def _figures(content: Mapping[str, Any]) -> dict[str, Figure]:
-    """Charts by the name that the templates ask for; a chart without rows is not there."""
-    drawn: dict[str, charts.Chart] = {}
-    if seed := content["seed"]:
-        drawn["lengths"] = charts.length_chart(seed.lengths)
-        if seed.categories:
-            drawn["categories"] = charts.category_chart(seed.categories)
-    for number, measured in enumerate(content["perplexities"]):
-        if measured.bins:
-            drawn[f"perplexity-{number}"] = charts.perplexity_chart(measured.bins, measured.medians)
-    for number, judged in enumerate(content["judgements"]):
-        for criterion in charts.CRITERIA:
-            drawn[f"{criterion}-{number}"] = charts.judge_chart(judged.scores, criterion)
-    for number, pairing in enumerate(content["pairings"]):
-        drawn[f"pairing-{number}"] = charts.perplexity_judge_chart(pairing.documents, pairing.means)
-    if measured := content["measured_texts"]:
-        for measure, _ in measured.means:
-            if spread := measured.spreads.get(measure.column):
-                drawn[f"measure-{measure.column}"] = measure_chart(spread, measure.label)
-    if content["drops"]:
-        drawn["drops"] = charts.drop_chart(content["drops"])
-    if content["bill"]:
-        drawn["cost"] = charts.cost_chart(content["bill"])
-    if points := cost_data.scaling_points(content["outlook"]):
-        drawn["scaling"] = charts.scaling_chart(points)
-    if content["baseline"]:
-        drawn["throughput"] = charts.throughput_chart(content["baseline"])
-    return {name: figure(f"chart-{name}", chart) for name, chart in drawn.items()}
+def _advice(lake: Lake, hardware_name: str, current: ServerSettings) -> ServingAdvice | None:
+    """None without a measurement, and for hardware that is not known, which the section on cost says."""
+    try:
+        return serving_data.serving_advice(lake, Hardware.parse(hardware_name), current)
+    except SettingError:
+        return None
 
 
 def render(content: Mapping[str, Any]) -> str:
@@ -138,8 +165,12 @@ def render(content: Mapping[str, Any]) -> str:
         figures.compact,
         figures.metric,
         figures.percent,
+        figures.signed_percent,
+        figures.change,
+        cost_data.limit_within_a_day,
+        with_code,
     )
-    environment.filters |= {filter_.__name__: filter_ for filter_ in (*filters, figures.change)}
+    environment.filters |= {filter_.__name__: filter_ for filter_ in filters}
     script = Markup(environment.get_template("report.js").render())  # noqa: S704 - a file of this package
     return environment.get_template("report.html.jinja").render(
         content,

@@ -13,11 +13,16 @@ from synth_assets.core.planted_faults import FAULT_KINDS
 REPOSITORY = Path(__file__).parents[2]
 
 
-def try_judge(tmp_path: Path, base_url: str) -> subprocess.CompletedProcess[str]:
+def try_judge(tmp_path: Path, base_url: str, reference: Path) -> subprocess.CompletedProcess[str]:
     program = [sys.executable, REPOSITORY / "benchmarks" / "planted_faults.py"]
     return subprocess.run(
         [*program, "--per-kind", "2", "--repeated", "1", "--json", tmp_path / "found.json"],
-        env={**os.environ, "SYNTH_HOME": str(tmp_path / "home"), "JUDGE_BASE_URL": base_url},
+        env={
+            **os.environ,
+            "SYNTH_HOME": str(tmp_path / "home"),
+            "JUDGE_BASE_URL": base_url,
+            "PERPLEXITY_MODEL": str(reference),
+        },
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -25,8 +30,8 @@ def try_judge(tmp_path: Path, base_url: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_a_judge_is_tried_once_and_never_paid_again(tmp_path, fake_server):
-    done = try_judge(tmp_path, fake_server.base_url)
+def test_a_judge_is_tried_once_and_never_paid_again(tmp_path, fake_server, tiny_gpt2):
+    done = try_judge(tmp_path, fake_server.base_url, tiny_gpt2)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["cases"] == 2 * len(FAULT_KINDS)
@@ -37,15 +42,16 @@ def test_a_judge_is_tried_once_and_never_paid_again(tmp_path, fake_server):
         assert row["case_count"] == row["detected_count"] + row["tie_count"] + row["wrong_way_count"] == 2
     noticed = {row["kind"] for row in found["measures"] if row["detected_count"] == 2}
     assert noticed == set(FAULT_KINDS)
+    assert {row["kind"] for row in found["source_support"]} == set(FAULT_KINDS)
     assert "filler noticed by information_density" in done.stdout
 
-    assert try_judge(tmp_path, fake_server.base_url).returncode == 0
+    assert try_judge(tmp_path, fake_server.base_url, tiny_gpt2).returncode == 0
     again = json.loads((tmp_path / "found.json").read_text())
     assert again["judge"] == {**found["judge"], "requests_sent": 0}
 
 
-def test_without_a_server_it_says_so_and_nothing_else(tmp_path):
-    done = try_judge(tmp_path, "http://127.0.0.1:1/v1")
+def test_without_a_server_it_says_so_and_nothing_else(tmp_path, tiny_gpt2):
+    done = try_judge(tmp_path, "http://127.0.0.1:1/v1", tiny_gpt2)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "127.0.0.1:1" in done.stderr

@@ -4,19 +4,20 @@ from hypothesis import strategies as st
 
 from resources.errors import SettingError
 from synth_assets.core.cost import (
-    OUTPUT_TOKEN_PRIORS,
     CostEstimate,
     cost_usd,
     estimate,
     forward_flops,
-    output_token_prior,
     total,
     total_forward_flops,
     usd_per_million_tokens,
 )
+from synth_assets.core.cost_range import estimate_range
 from synth_assets.core.hardware import Hardware
 from synth_assets.core.models import DENSE_8B, NEMOTRON_3_NANO, find
-from synth_assets.core.scaling import compare_dense_and_moe, conclusion, scaling_table
+from synth_assets.core.output_length import TokenRange
+from synth_assets.core.pace import Pace
+from synth_assets.core.scaling import CLIENT_REQUESTS_PER_SECOND, compare_dense_and_moe, conclusion, scaling_table
 
 FOUR_H100 = Hardware.parse("4xH100-SXM", 3.0)
 
@@ -90,11 +91,13 @@ def test_a_model_that_does_not_fit_the_hardware_is_refused_with_a_remedy() -> No
     assert "63 GB" in str(error.value)
 
 
-def test_output_priors_are_a_share_of_the_input_and_capped() -> None:
-    assert output_token_prior("distill", 1000, 1600) == pytest.approx(350)
-    assert output_token_prior("wiki_rephrase", 1000, 512) == 512
-    assert 0 < output_token_prior("someone_elses_strategy", 100, 500) < 100
-    assert all(0 < ratio <= 1 for ratio in OUTPUT_TOKEN_PRIORS.values())
+def test_a_range_takes_fewer_tokens_fast_and_more_tokens_slowly() -> None:
+    tokens = TokenRange(20_000, 30_000, 60_000)
+    bills = estimate_range(DENSE_8B, FOUR_H100, 100, 60_000, tokens, 64, Pace("measured", 1000, 0.5, 2.0))
+    assert [bill.wall_seconds for bill in (bills.low, bills.expected, bills.high)] == pytest.approx([10, 30, 120])
+    assert bills.high.cost_usd == pytest.approx(4 * bills.expected.cost_usd)
+    assert bills.low.flops < bills.expected.flops < bills.high.flops
+    assert bills.expected == estimate(DENSE_8B, FOUR_H100, 100, 60_000, 30_000, tokens_per_second=1000)
 
 
 def test_scaling_is_linear_in_the_documents_and_names_the_limit() -> None:
@@ -112,7 +115,7 @@ def test_a_server_that_outruns_the_client_is_limited_by_the_client() -> None:
     base = estimate(DENSE_8B, FOUR_H100, 1000, 100_000, 10_000, tokens_per_second=1e6)
     row = scaling_table(base, 1000, DENSE_8B, FOUR_H100, factors=(1,), tokens_per_second=1e6)[0]
     assert row.limit.startswith("client")
-    assert row.documents_per_second == pytest.approx(500)
+    assert row.documents_per_second == pytest.approx(CLIENT_REQUESTS_PER_SECOND)
 
 
 def test_the_mixture_needs_less_arithmetic_and_more_memory_than_the_dense_model() -> None:

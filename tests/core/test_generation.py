@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from resources.inference import Completion, CompletionRequest, LedgerEntry, ServedModel
 from resources.testing import FAKE_MODEL, REFUSAL, FakeGenerator, FakeTokenizer, fake_completion
 from synth_assets.core.generation import DOCUMENTS_PER_LOOKUP, RephrasedDocument, Unanswered, tabulate
+from synth_assets.core.output_length import AnswerTotals
 from synth_assets.core.request_planning import (
     CHAT_TEMPLATE_TOKENS,
     Drop,
@@ -396,10 +397,11 @@ def test_the_estimated_prompt_is_what_the_messages_hold_and_the_allowance_for_th
 
 
 def test_expected_answers_follow_what_the_ledger_has_learned_up_to_max_tokens():
-    def expected(ratio: float) -> int:
-        planner = RequestPlanner(small_strategy(), FakeTokenizer(), FAKE_MODEL, learned_ratio=ratio)
+    def expected(tokens: float) -> int:
+        past_answers = AnswerTotals(100, 100, 200.0, tokens, 0.0, 0.0, 0.0)
+        planner = RequestPlanner(small_strategy(), FakeTokenizer(), FAKE_MODEL, past_answers=past_answers)
         [planned] = planned_requests([seed(SENTENCE)], planner)
         return planned.estimated_completion_tokens
 
-    assert expected(0.5) == pytest.approx(expected(1.0) / 2, abs=1)
-    assert expected(100.0) == small_strategy().limits.max_output_tokens
+    assert expected(50.0) == pytest.approx(expected(100.0) / 2, abs=1)
+    assert expected(1e6) == small_strategy().limits.max_output_tokens

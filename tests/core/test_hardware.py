@@ -55,3 +55,19 @@ def test_several_gpus_add_up() -> None:
 def test_fp8_weights_use_the_fp8_units_only_where_there_are_any() -> None:
     assert Hardware.parse("H100").peak_flops_per_second(1.0) == pytest.approx(1979e12)
     assert Hardware.parse("A100").peak_flops_per_second(1.0) == pytest.approx(312e12)
+
+
+def test_four_bit_weights_are_multiplied_in_16_bits() -> None:
+    assert Hardware.parse("H100").peak_flops_per_second(0.53125) == pytest.approx(989e12)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "gigabytes_per_second"), [("A100", 300), ("L40S", 32), ("H100", 450), ("H200", 450), ("B200", 900)]
+)
+def test_a_link_is_counted_in_one_direction(gpu: str, gigabytes_per_second: float) -> None:
+    assert Hardware.parse(gpu).gpu.link_bytes_per_second == gigabytes_per_second * 1e9
+
+
+def test_every_gpu_says_where_its_figures_come_from() -> None:
+    assert all(gpu.source.startswith("https://www.nvidia.com/") for gpu in GPUS)
+    assert all(gpu.price_source for gpu in GPUS)

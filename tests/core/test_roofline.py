@@ -2,10 +2,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synth_assets.core.gpu_split import Split
 from synth_assets.core.hardware import Hardware
 from synth_assets.core.models import DENSE_8B, NEMOTRON_3_NANO, find
-from synth_assets.core.roofline import critical_batch, decode_step, distinct_experts, memory_bytes
-from synth_assets.core.throughput import mbu, mfu, throughput_estimate
+from synth_assets.core.roofline import (
+    ALL_REDUCE_SECONDS,
+    all_reduce_seconds,
+    critical_batch,
+    decode_step,
+    distinct_experts,
+    flops_per_token,
+    memory_bytes,
+    prefill_flops,
+)
+from synth_assets.core.throughput import ROOFLINE_EFFICIENCY, mbu, mfu, throughput_estimate
 
 H100 = Hardware.parse("H100-SXM")
 B200 = Hardware.parse("B200")
@@ -88,32 +98,70 @@ def test_mfu_and_mbu_of_the_roofline_itself_are_one_on_the_limiting_side() -> No
     assert mfu(DENSE_8B, H100, step.tokens_per_second) == pytest.approx(8 / 295, rel=0.01)
 
 
-PUBLIC_OUTPUT_TOKENS_PER_SECOND = [
-    # datatrove's benchmark: vLLM 0.15, at most 256 sequences (512 on two GPUs), FineWeb-Edu documents.
-    ("SmolLM2-135M", "H100", 256, 28_391, 0.15),
-    ("SmolLM2-1.7B", "H100", 256, 5_255, 0.20),
-    ("Qwen3-8B", "H100", 256, 6_338, 0.15),
-    ("Qwen3-30B-A3B", "H100", 256, 2_977, 0.40),
-    ("Qwen3-30B-A3B", "2xH100", 512, 2 * 5_310, 0.35),
-    ("gpt-oss-20b", "H100", 256, 12_432, 0.15),
-]
+def test_speed_from_four_bits_is_in_the_bytes_and_not_in_the_arithmetic() -> None:
+    narrow, wide = (decode_step(DENSE_8B.at_precision(name), H100, 8) for name in ("int4", "bf16"))
+    # The output layer stays in 16 bits.
+    assert narrow.weight_bytes / wide.weight_bytes == pytest.approx(0.32, abs=0.01)
+    assert narrow.compute_seconds == wide.compute_seconds
+    assert decode_step(DENSE_8B.at_precision("fp8"), H100, 8).compute_seconds < wide.compute_seconds
 
 
-@pytest.mark.parametrize(("model", "hardware", "sequences", "public", "tolerance"), PUBLIC_OUTPUT_TOKENS_PER_SECOND)
-def test_expected_throughput_is_near_public_figures(
-    model: str, hardware: str, sequences: int, public: float, tolerance: float
-) -> None:
-    pace = throughput_estimate(find(model), Hardware.parse(hardware), sequences, 1100, 1000)
-    assert pace.output_tokens_per_second == pytest.approx(public, rel=tolerance)
+def test_gpus_in_parallel_exchange_two_sums_a_layer() -> None:
+    step = decode_step(DENSE_8B, Hardware.parse("4xH100"), 64)
+    moved = 64 * 2 * 32 * 4096 * 2 * 2 * 3 / 4
+    assert step.communication_seconds == pytest.approx(2 * 32 * ALL_REDUCE_SECONDS + moved / 450e9)
+    assert step.seconds == max(step.memory_seconds, step.compute_seconds) + step.communication_seconds
+    assert decode_step(DENSE_8B, H100, 64).communication_seconds == 0
 
 
-def test_nemotrons_public_figure_lies_between_the_estimates_for_64_and_256_sequences() -> None:
-    # 9,415 tokens/s a GPU in FP8; the number of sequences is not published.
-    low, high = (
-        throughput_estimate(find("Nemotron-3-Nano-30B-A3B-FP8"), B200, sequences, 1024, 1024).output_tokens_per_second
-        for sequences in (64, 256)
+def test_a_hybrid_sums_once_for_each_of_its_blocks() -> None:
+    assert NEMOTRON_3_NANO.all_reduces == 52
+    assert DENSE_8B.all_reduces == 64
+
+
+def test_a_slow_link_makes_tensor_parallel_dear() -> None:
+    fast, slow = (
+        all_reduce_seconds(DENSE_8B, Hardware.parse(name), 64) / decode_step(DENSE_8B, Hardware.parse(name), 64).seconds
+        for name in ("2xH100", "2xL40S")
     )
-    assert low < 9_415 < high
+    assert slow > 3 * fast
+
+
+def test_gpus_beyond_the_kv_heads_hold_copies_of_the_cache() -> None:
+    one, four = (decode_step(NEMOTRON_3_NANO, Hardware.parse(name), 8, 1000) for name in ("H100", "4xH100"))
+    assert four.kv_bytes == 2 * one.kv_bytes
+    assert four.state_bytes == one.state_bytes
+    # A latent is one thing, which every GPU needs whole.
+    assert find("DeepSeek-V3").kv_copies(8) == 8
+
+
+def test_a_prompt_costs_what_its_tokens_cost_one_by_one() -> None:
+    tokens = 300
+    one_by_one = sum(flops_per_token(DENSE_8B, context) for context in range(tokens))
+    assert prefill_flops(DENSE_8B, tokens) == pytest.approx(one_by_one, rel=0.001)
+
+
+def test_latent_attention_decodes_on_the_latent_which_is_wider_than_its_heads() -> None:
+    deepseek = find("DeepSeek-V3")
+    # Scores over latent and rotated key, values over the latent, 2 FLOPs for each number of 128 heads in 61 layers.
+    per_token = flops_per_token(deepseek, 1000) - flops_per_token(deepseek, 0)
+    assert per_token == 61 * 128 * 2 * (512 + 64 + 512) * 1000
+
+
+def test_a_limit_in_the_links_is_named() -> None:
+    model, eight = find("Llama-3.3-70B").at_precision("fp8"), Hardware.parse("8xL40S")
+    assert "exchange between 8 GPUs" in throughput_estimate(model, eight, 256, 100, 400, Split(1, 8)).limit
+
+
+def test_the_critical_batch_of_a_quantized_model_is_smaller() -> None:
+    fp8, int4 = (critical_batch(DENSE_8B.at_precision(name), H100).naive for name in ("fp8", "int4"))
+    assert fp8 == pytest.approx(295, rel=0.01)
+    assert int4 == pytest.approx(295 * 4.25 / 16, rel=0.01)
+
+
+def test_mbu_of_a_prediction_is_below_the_efficiency_that_it_assumes() -> None:
+    pace = throughput_estimate(DENSE_8B, H100, 64, 600, 400)
+    assert pace.decode_bytes_per_second / H100.bandwidth_bytes_per_second < ROOFLINE_EFFICIENCY
 
 
 def test_concurrency_beyond_the_memory_is_not_counted() -> None:

@@ -11,22 +11,28 @@ from synth_assets.assets.versions import Versions
 from synth_assets.core.request_planning import CHAT_TEMPLATE_TOKENS
 from synth_assets.core.strategy import AnswerContext
 from synth_assets.definitions import project_defs
-from synth_assets.planning.estimate import StrategyPlan, estimate_strategies, total_plan
+from synth_assets.planning.estimate import Estimate, estimate_run
 from synth_assets.planning.files import file_changes
 from synth_assets.planning.stale import StalePlanner
+from synth_assets.planning.strategy_plan import StrategyPlan, total_plan
 from synth_assets.strategies import discover
 
 STRATEGIES = discover()
 
 
-def plans(workplace) -> dict[str, StrategyPlan]:
+def estimated(workplace) -> Estimate:
     """What `synth plan` would say now."""
     project = workplace.project()
     graph = project_defs(project).resolve_asset_graph()
     versions = Versions(workplace.instance, graph, project.roots)
     changes = file_changes(versions)
     planned = versions.with_partitions({*changes.new, *changes.changed, *changes.unchanged})
-    return estimate_strategies(project, StalePlanner(graph, planned, project.lake).everything())
+    return estimate_run(project, StalePlanner(graph, planned, project.lake).everything())
+
+
+def plans(workplace) -> dict[str, StrategyPlan]:
+    """Its lines of the strategies."""
+    return estimated(workplace).strategies
 
 
 def shorten(answer: str, context: AnswerContext) -> str:
@@ -42,7 +48,7 @@ def filled(workplace, make_article):
 
 
 def test_the_plan_foretells_requests_and_prompt_tokens_within_the_template_allowance(filled):
-    planned = plans(filled)
+    planned, judge = plans(filled), estimated(filled).judge
     filled.run()
     bought = filled.rows(
         "SELECT strategy, count(*) n, sum(prompt_tokens)::BIGINT tokens FROM ledger.completions GROUP BY 1"
@@ -53,18 +59,35 @@ def test_the_plan_foretells_requests_and_prompt_tokens_within_the_template_allow
         assert plan.to_generate == actual[name]["n"]
         assert plan.answered_from_ledger == 0
         assert plan.prompt_tokens == actual[name]["tokens"] + allowance * plan.to_generate
+        assert plan.low_completion_tokens < plan.completion_tokens < plan.high_completion_tokens
+        assert plan.low_cost_usd < plan.cost_usd < plan.high_cost_usd
+        assert plan.low_wall_seconds < plan.wall_seconds < plan.high_wall_seconds
+        assert plan.estimate_source == "prior"
+    assert judge.to_generate == actual["judge"]["n"]
+    assert judge.prompt_tokens == pytest.approx(actual["judge"]["tokens"], rel=0.4)
 
 
 def test_after_the_run_nothing_is_left_and_a_new_rule_is_answered_from_the_ledger(filled):
     before = plans(filled)["distill"]
     filled.run()
-    assert total_plan(plans(filled))["documents"] == 0
+    done = estimated(filled)
+    assert total_plan(done.strategies.values())["documents"] == 0
+    assert done.judge is None
     filled.overrides["strategies"] = [
         replace(strategy, rules=(*strategy.rules, shorten)) if strategy.name == "distill" else strategy
         for strategy in STRATEGIES
     ]
     after = plans(filled)["distill"]
     assert (after.to_generate, after.answered_from_ledger, after.cost_usd) == (0, before.to_generate, 0)
+    [bought] = filled.rows(
+        "SELECT sum(prompt_tokens)::BIGINT AS prompts, sum(completion_tokens)::BIGINT AS answers "
+        "FROM ledger.completions WHERE strategy = 'distill'"
+    )
+    assert (after.avoided_prompt_tokens, after.avoided_completion_tokens) == (bought["prompts"], bought["answers"])
+    assert after.avoided_cost_usd > 0
+    assert after.segments == before.segments == before.to_generate
+    # Every text that would be made anew has been judged.
+    assert estimated(filled).judge.to_generate == 0
 
 
 def test_planning_sends_no_request(filled):
@@ -74,6 +97,15 @@ def test_planning_sends_no_request(filled):
 
 def test_the_total_is_the_sum_over_the_strategies(filled):
     planned = plans(filled)
-    total = total_plan(planned)
+    total = total_plan(planned.values())
     for column in ("to_generate", "prompt_tokens", "completion_tokens", "cost_usd"):
         assert total[column] == pytest.approx(sum(getattr(plan, column) for plan in planned.values())) != 0
+
+
+def test_the_judges_share_is_what_is_judged(filled):
+    whole = estimated(filled).judge
+    filled.environment["JUDGE_SHARE"] = "0.5"
+    half = estimated(filled).judge
+    assert half.to_generate == pytest.approx(whole.to_generate / 2, abs=1)
+    filled.environment["JUDGE_SHARE"] = "0"
+    assert estimated(filled).judge is None

@@ -12,7 +12,7 @@ from resources.generations import read_generations
 from resources.testing import Behaviour, Fault
 from synth_assets.assets.versions import Versions
 from synth_assets.definitions import project_defs
-from synth_assets.planning.estimate import estimate_strategies
+from synth_assets.planning.estimate import estimate_run
 from synth_assets.planning.run import RunSelection
 from synth_assets.planning.stale import StalePlanner
 from synth_assets.strategies import discover
@@ -61,7 +61,7 @@ def planned_calls(workplace, strategies: tuple[str, ...], files: tuple[str, ...]
     project.roots.assume(read_generations(project.lake).with_next(strategies, files))
     selection = RunSelection(strategies, files)
     planner = StalePlanner(graph, Versions(workplace.instance, graph, project.roots), project.lake)
-    plans = estimate_strategies(project, [item for item in planner.everything() if selection.takes(item)])
+    plans = estimate_run(project, [item for item in planner.everything() if selection.takes(item)]).strategies
     return {name: plan.to_generate for name, plan in plans.items() if plan.documents}
 
 

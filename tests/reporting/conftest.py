@@ -15,6 +15,7 @@ import pytest
 from resources.lake import Lake, Replacement
 from resources.ledger import COMPLETIONS, COMPLETIONS_SCHEMA
 from synth_assets.core import tables
+from synth_assets.core.bill_tables import ESTIMATES, USAGE, WASTE
 from synth_assets.core.quality_tables import NEAR_DUPLICATES, TEXT_QUALITY
 
 STRATEGIES = ("wiki_rephrase", "diverse_qa", "distill", "knowledge_extract", "knowledge_list")
@@ -111,6 +112,9 @@ def fill(
         stored(tables.COST, cost_rows(completions, rewriter)),
         stored(tables.BASELINE, baseline_rows(rewriter)),
         stored(tables.DROPS, drop_rows(seed, strategies, detail)),
+        stored(WASTE, waste_rows(strategies, rewriter, detail)),
+        stored(ESTIMATES, estimate_rows(strategies, rewriter)),
+        stored(USAGE, usage_rows(rewriter)),
         stored(TEXT_QUALITY, text_quality_rows(generator, merged)),
         stored(NEAR_DUPLICATES, near_duplicate_rows(merged)),
     ]
@@ -230,7 +234,8 @@ def cost_rows(completions: list[dict[str, Any]], model: str) -> list[dict[str, A
             "flops": 3.2e9 * (prompt + completion), "gpu_hours": gpu_hours, "cost_usd": gpu_hours * 2.69,
         }  # fmt: skip
         before = {f"estimated_{name}": type(value)(value * 1.2) for name, value in actual.items()}
-        return {"strategy": strategy, "model": model, "hardware": HARDWARE, **actual, **before}
+        used = {"cached_prompt_tokens": prompt // 8, "wasted_cost_usd": actual["cost_usd"] / 10}
+        return {"strategy": strategy, "model": model, "hardware": HARDWARE, **actual, **before, **used}
 
     names = sorted({row["strategy"] for row in completions})
     rows = [bill(name, model, [row for row in completions if row["strategy"] == name]) for name in names]
@@ -245,6 +250,42 @@ def baseline_rows(model: str) -> list[dict[str, Any]]:
             "wall_seconds": 9.5, "tokens_per_second": 34 * in_flight**0.6, "mfu": 0.0021, "mbu": 0.013,
         }
         for in_flight in (1, 4, 16, 64)
+    ]  # fmt: skip
+
+
+def waste_rows(strategies: Sequence[str], model: str, detail: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "strategy": name, "model": model, "kind": kind, "reason": reason, "requests": 3 - place,
+            "prompt_tokens": 900, "completion_tokens": 200, "gpu_hours": 0.001, "cost_usd": 0.003 - 0.001 * place,
+        }
+        for name in strategies
+        for place, (kind, reason) in enumerate((("dropped", "too_short"), ("failed", detail)))
+    ]  # fmt: skip
+
+
+def estimate_rows(strategies: Sequence[str], model: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "strategy": name, "model": model, "answers_before": before, "requests": 20, "completion_tokens": 1000,
+            "estimated_completion_tokens": 1000 + error, "prompt_tokens": 3000, "estimated_prompt_tokens": 3010,
+            "relative_error": error / 1000,
+        }
+        for name in strategies
+        for before, error in ((0, 800), (20, 120), (100, -30))
+    ]  # fmt: skip
+
+
+def usage_rows(model: str, purchases: int = 25) -> list[dict[str, Any]]:
+    return [
+        {
+            "started_at": datetime(2026, 3, 1, 12, number, tzinfo=UTC), "model": model,
+            "base_urls": "http://127.0.0.1:8000/v1", "hardware": HARDWARE, "requests": 100 + number,
+            "prompt_tokens": 60_000, "cached_prompt_tokens": 8_000, "completion_tokens": 20_000, "wall_seconds": 61.5,
+            "mean_in_flight": 15.2, "tokens_per_second": 325.0, "mfu": 0.004, "mbu": 0.03,
+            "utilization_source": "computed",
+        }
+        for number in range(purchases)
     ]  # fmt: skip
 
 

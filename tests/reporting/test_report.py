@@ -22,6 +22,9 @@ from resources.lake import Lake, Replacement
 from resources.lake_connection import bare_cursor
 from resources.ledger import COMPLETIONS, COMPLETIONS_SCHEMA
 from synth_assets.core import tables
+from synth_assets.core.bill_tables import ESTIMATES, USAGE, WASTE
+from synth_assets.reporting.data import TEXT_CHARS
+from synth_assets.reporting.example_data import examples
 from synth_assets.reporting.page import write_report
 
 MakeLake = Callable[..., Lake]
@@ -168,6 +171,28 @@ def test_text_of_documents_and_models_stays_text(hostile_path: Path) -> None:
     assert f"model-{HOSTILE}" in parsed.text
 
 
+def test_a_marked_text_stays_text_and_a_reason_for_waste_too(hostile_path: Path) -> None:
+    html = hostile_path.read_text(encoding="utf-8")
+    parsed = Parsed(html)
+    copied = [tag for tag, attributes in parsed.elements if attributes.get("class") == "copied"]
+    assert copied, "the strange opening is in the sources and in the texts"
+    assert {tag for tag, _ in parsed.elements}.isdisjoint({"img", "iframe"})
+    assert re.search(rf"failed {re.escape(HOSTILE)} \d", parsed.text)
+    assert f"distill model-{HOSTILE} 20 20" in parsed.text, "the estimates name the model"
+
+
+def test_texts_are_compared_with_their_source_and_shown_to_the_last_allowed_character(filled: Lake) -> None:
+    for example in examples(filled):
+        original, *made = example.texts
+        assert {run.kind for run in original["runs"]} == {"other"}
+        assert {run.kind for text in made for run in text["runs"]} != {"other"}
+        for text in example.texts:
+            [row] = filled.query(
+                f"SELECT text FROM {tables.MERGED_DOCUMENTS.name} WHERE merged_id = ?", [text["merged_id"]]
+            ).to_pylist()
+            assert "".join(run.text for run in text["runs"]) == row["text"][:TEXT_CHARS]
+
+
 def test_no_text_ends_the_json_of_a_chart(hostile_path: Path) -> None:
     html = hostile_path.read_text(encoding="utf-8")
     for content in re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', html, re.DOTALL):
@@ -200,7 +225,7 @@ def test_without_a_lake_the_page_says_what_to_run(lake: Lake, tmp_path: Path) ->
 
 SPECS = (
     tables.CURATED_DOCUMENTS, tables.PROFILE, tables.MERGED_DOCUMENTS, tables.PERPLEXITY, tables.JUDGE_SCORES,
-    tables.QUALITY, tables.COST, tables.BASELINE, tables.DROPS,
+    tables.QUALITY, tables.COST, tables.BASELINE, tables.DROPS, WASTE, ESTIMATES, USAGE,
 )  # fmt: skip
 SCHEMAS = {COMPLETIONS: COMPLETIONS_SCHEMA, **{spec.name: spec.schema for spec in SPECS}}
 

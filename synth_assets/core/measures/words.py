@@ -7,6 +7,7 @@ is measured with them (`repetition`, `copying`).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -66,6 +67,11 @@ class Words:
     def chars_in(self, is_covered: Marks) -> int:
         """Characters of the marked words."""
         return int(np.diff(self.char_ends)[is_covered].sum())
+
+
+def word_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where each word of a text stands, from its first character to behind its last."""
+    return (found.span() for found in _WORD.finditer(text))
 
 
 def covered_words(is_marked: Marks, n: int) -> Marks:

@@ -1,12 +1,19 @@
 "use strict";
 // Charts are drawn without eval, which the page's security policy forbids: `ast` has Vega interpret its expressions.
-for (const place of document.querySelectorAll(".chart")) {
+const draw = (place) => {
   const spec = JSON.parse(document.getElementById(place.id + "-spec").textContent);
-  vegaEmbed(place, spec, { mode: "vega-lite", renderer: "svg", actions: false, ast: true }).then(
+  return vegaEmbed(place, spec, { mode: "vega-lite", renderer: "svg", actions: false, ast: true }).then(
     () => place.classList.add("drawn"),
     (error) => { place.textContent = "This chart could not be drawn: " + error.message; },
   );
-}
+};
+// From the top, each in a task of its own, so that the page can be read and scrolled before the last one is there.
+(async () => {
+  for (const place of document.querySelectorAll(".chart")) {
+    await new Promise((resolve) => setTimeout(resolve));
+    await draw(place);
+  }
+})();
 
 const openAll = (isOpen) => {
   for (const part of document.querySelectorAll("main details")) part.open = isOpen;

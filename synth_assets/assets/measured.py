@@ -1,0 +1,74 @@
+"""The throughput that this hardware was measured to have with a model, and the pace of a bill that follows from it.
+
+In: `serving.usage` and `serving.baseline`, where they are there. Out: choosing among the rates (`core.pace`), and
+measuring them (`serving`, purchases).
+"""
+
+from __future__ import annotations
+
+import math
+
+from resources.inference import ServedModel
+from resources.lake import Lake
+from synth_assets.core.budget import TYPICAL_COMPLETION_TOKENS, TYPICAL_PROMPT_TOKENS, typical_prices
+from synth_assets.core.costing import cost_model
+from synth_assets.core.hardware import Hardware
+from synth_assets.core.pace import MeasuredRate, Pace, choose_pace
+from synth_assets.core.token_prices import TokenPrices
+
+USAGE = "serving.usage"
+BASELINE = "serving.baseline"
+
+LATEST_PURCHASES = 20
+"""Older ones tell of other versions and options of the server."""
+
+LEAST_SECONDS = 60.0
+"""A shorter purchase is mostly start and end, when few requests are in flight."""
+
+
+def measured_rates(lake: Lake, model: str, hardware: Hardware) -> list[MeasuredRate]:
+    """Rates of this model on this hardware: of the latest long purchases first, then of the baseline."""
+    rates = []
+    if lake.has_table(USAGE):
+        statement = f"""
+            SELECT tokens_per_second, mean_in_flight, completion_tokens FROM {USAGE}
+            WHERE model = ? AND hardware = ? AND wall_seconds >= ? AND tokens_per_second > 0
+            ORDER BY started_at DESC LIMIT {LATEST_PURCHASES}
+        """  # noqa: S608
+        for row in lake.query(statement, [model, hardware.name, LEAST_SECONDS]).to_pylist():
+            rates.append(MeasuredRate(USAGE, *row.values()))
+    if lake.has_table(BASELINE):
+        statement = f"""
+            SELECT tokens_per_second, concurrency, completion_tokens FROM {BASELINE}
+            WHERE model = ? AND hardware = ? AND tokens_per_second > 0
+        """  # noqa: S608
+        for row in lake.query(statement, [model, hardware.name]).to_pylist():
+            rates.append(MeasuredRate(BASELINE, *row.values()))
+    return rates
+
+
+def pace_of(lake: Lake, model: ServedModel | None, hardware: Hardware, concurrency: float) -> Pace:
+    """The pace of bills for this model; the roofline's where none was measured. Raises SettingError."""
+    if model is None:
+        return Pace()
+    return choose_pace(
+        measured_rates(lake, model.name, hardware),
+        cost_model(model).architecture,
+        hardware,
+        concurrency,
+        TYPICAL_PROMPT_TOKENS,
+        TYPICAL_COMPLETION_TOKENS,
+    )
+
+
+def prices_of(
+    lake: Lake,
+    model: ServedModel | None,
+    hardware: Hardware,
+    concurrency: float,
+    limit_gpu_hours: float = math.inf,
+) -> TokenPrices:
+    """What a token of this model costs, at the pace of its bills, in a run with that limit. Raises SettingError."""
+    pace = pace_of(lake, model, hardware, concurrency)
+    arch = cost_model(model).architecture
+    return typical_prices(arch, hardware, concurrency, pace.tokens_per_second, limit_gpu_hours)

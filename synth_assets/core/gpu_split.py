@@ -1,0 +1,56 @@
+"""How some GPUs can be divided into servers: replicas that share nothing, or tensor parallel within one.
+
+In: the divisions that hold a model. Out: which of them is the fastest (`throughput`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from synth_assets.core.architecture import ModelArchitecture
+from synth_assets.core.hardware import Gpu, Hardware
+from synth_assets.core.roofline import memory_bytes
+
+GPUS_PER_MACHINE = 8
+"""Links between GPUs end at the machine; a larger group is taken only where nothing smaller holds the model."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """`replicas` servers of `tensor_parallel` GPUs each."""
+
+    replicas: int
+    tensor_parallel: int
+
+    def __str__(self) -> str:
+        if self.tensor_parallel == 1:
+            return "1 GPU" if self.replicas == 1 else f"{self.replicas} replicas of 1 GPU"
+        if self.replicas == 1:
+            return f"tensor parallel over {self.tensor_parallel} GPUs"
+        return f"{self.replicas} replicas of {self.tensor_parallel} GPUs"
+
+
+def possible_splits(arch: ModelArchitecture, hardware: Hardware, context_tokens: float) -> list[Split]:
+    """The divisions of all GPUs in which each replica holds the weights and one sequence; smallest groups first.
+
+    Servers divide attention heads evenly, so a group's size divides their number; all GPUs as one group always count.
+    Empty where the model does not fit.
+    """
+    heads = arch.d_attn // arch.head_dim
+    sizes = [size for size in range(1, hardware.count + 1) if hardware.count % size == 0]
+    fitting = [
+        Split(hardware.count // size, size)
+        for size in sizes
+        if (heads % size == 0 or size == hardware.count)
+        and memory_bytes(arch, hardware.of(size), 1, context_tokens).max_sequences >= 1
+    ]
+    within_machine = [split for split in fitting if split.tensor_parallel <= GPUS_PER_MACHINE]
+    return within_machine or fitting[:1]
+
+
+def gpus_needed(arch: ModelArchitecture, gpu: Gpu, context_tokens: float) -> int:
+    """The least number of GPUs, a power of two, that holds the weights and one sequence."""
+    count = 1
+    while memory_bytes(arch, Hardware(gpu, count, 0.0), 1, context_tokens).max_sequences < 1:
+        count *= 2
+    return count

@@ -1,0 +1,47 @@
+"""What one token of a bill costs, so that a part of the bill (what was cut, what was cached) has a price.
+
+In: sharing out a bill between prompt and completion tokens. Out: the bill itself (`cost`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from synth_assets.core.architecture import ModelArchitecture
+from synth_assets.core.cost import DEFAULT_CONCURRENCY, estimate
+from synth_assets.core.hardware import Hardware
+from synth_assets.core.throughput import throughput_estimate
+
+
+@dataclass(frozen=True)
+class TokenPrices:
+    """GPU-hours of one computed prompt token and of one completion token: parts of a bill add up to the whole."""
+
+    prompt_gpu_hours: float
+    completion_gpu_hours: float
+
+    def gpu_hours(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """GPU-hours of so many tokens; prompt tokens from the server's cache are not to be counted."""
+        return prompt_tokens * self.prompt_gpu_hours + completion_tokens * self.completion_gpu_hours
+
+
+def token_prices(
+    arch: ModelArchitecture, hardware: Hardware, requests: int, prompt_tokens: int, completion_tokens: int
+) -> TokenPrices:
+    """The prices at which `estimate`'s bill for these totals is shared out by the time that each kind of token takes.
+
+    Raises SettingError when the model does not fit the hardware.
+    """
+    if not requests or not (prompt_tokens or completion_tokens):
+        return TokenPrices(0.0, 0.0)
+    bill = estimate(arch, hardware, requests, prompt_tokens, completion_tokens)
+    pace = throughput_estimate(
+        arch, hardware, min(DEFAULT_CONCURRENCY, requests), prompt_tokens / requests, completion_tokens / requests
+    )
+    prefill = requests * pace.prefill_seconds_per_request
+    decode = completion_tokens * pace.decode_seconds_per_token
+    share = prefill / (prefill + decode)
+    return TokenPrices(
+        bill.gpu_hours * share / prompt_tokens if prompt_tokens else 0.0,
+        bill.gpu_hours * (1 - share) / completion_tokens if completion_tokens else 0.0,
+    )
