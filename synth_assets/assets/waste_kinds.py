@@ -30,7 +30,8 @@ from resources.ledger import COMPLETIONS
 from synth_assets.assets.judge_scores import JUDGE_NAME
 from synth_assets.core.quality_tables import NEAR_DUPLICATES
 from synth_assets.core.tables import CURATED_DOCUMENTS, DROPS, JUDGE_SCORES, MERGED_DOCUMENTS, TableSpec, rephrased
-from synth_assets.core.waste import WORKED_ON, WastedCalls
+from synth_assets.core.token_prices import WORKED_ON
+from synth_assets.core.waste import WastedCalls
 
 BEFORE_GENERATION = "segmentation"
 """Stage of the drops of documents that nothing was asked for."""

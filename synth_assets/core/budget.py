@@ -13,20 +13,17 @@ import threading
 from collections.abc import Callable
 from functools import cached_property
 
-from resources.inference import Completion, ErrorKind
+from resources.inference import Completion
 from synth_assets.core.architecture import ModelArchitecture
 from synth_assets.core.cost import DEFAULT_CONCURRENCY
 from synth_assets.core.hardware import Hardware
 from synth_assets.core.request_planning import PlannedRequest
 from synth_assets.core.throughput import throughput_estimate
-from synth_assets.core.token_prices import TokenPrices
+from synth_assets.core.token_prices import WORKED_ON, TokenPrices
 
 TYPICAL_PROMPT_TOKENS, TYPICAL_COMPLETION_TOKENS = 700, 320
 """Lengths that a token's price holds for: means of the sample corpus in all strategies. Longer contexts cost more a
 token, which a price that is linear in the tokens leaves out: 10% for a dense 8B model at four times the length."""
-
-WORKED_ON: frozenset[ErrorKind] = frozenset({"timeout", "server_error", "malformed"})
-"""Failures after which the server has at least read the prompt; after the others it has done nothing."""
 
 
 def typical_prices(

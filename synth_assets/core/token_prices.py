@@ -6,11 +6,16 @@ In: sharing out a bill between prompt and completion tokens. Out: the bill itsel
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
+from resources.inference import ErrorKind
 from synth_assets.core.architecture import ModelArchitecture
 from synth_assets.core.cost import DEFAULT_CONCURRENCY, estimate
 from synth_assets.core.hardware import Hardware
 from synth_assets.core.throughput import throughput_estimate
+
+WORKED_ON: Final[tuple[ErrorKind, ...]] = ("timeout", "server_error", "malformed")
+"""Failures of which the server has read the prompt. The others were refused at the door or never got there."""
 
 
 @dataclass(frozen=True)

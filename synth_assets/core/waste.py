@@ -14,9 +14,6 @@ from synth_assets.core.token_prices import TokenPrices
 
 KINDS: Final = ("failed", "cut", "dropped", "superseded")
 
-WORKED_ON: Final = ("timeout", "server_error", "malformed")
-"""Failures of which the server has read the prompt. The others were refused at the door or never got there."""
-
 
 @dataclass(frozen=True)
 class WastedCalls:
