@@ -18,8 +18,7 @@ from synth_assets.core.architecture import ModelArchitecture
 from synth_assets.core.cost import DEFAULT_CONCURRENCY
 from synth_assets.core.hardware import Hardware
 from synth_assets.core.request_planning import PlannedRequest
-from synth_assets.core.throughput import throughput_estimate
-from synth_assets.core.token_prices import WORKED_ON, TokenPrices
+from synth_assets.core.token_prices import WORKED_ON, TokenPrices, prices_in_flight
 
 TYPICAL_PROMPT_TOKENS, TYPICAL_COMPLETION_TOKENS = 700, 320
 """Lengths that a token's price holds for: means of the sample corpus in all strategies. Longer contexts cost more a
@@ -42,20 +41,11 @@ def typical_prices(
         return TokenPrices(0.0, hardware.count / 3600 / tokens_per_second)
     in_flight = max(int(concurrency), 1)
     while True:
-        prices = _prices_at(arch, hardware, in_flight)
+        prices = prices_in_flight(arch, hardware, in_flight, TYPICAL_PROMPT_TOKENS, TYPICAL_COMPLETION_TOKENS)
         paid_for = limit_gpu_hours / prices.gpu_hours(TYPICAL_PROMPT_TOKENS, TYPICAL_COMPLETION_TOKENS)
         if in_flight == 1 or paid_for >= in_flight:
             return prices
         in_flight = max(int(paid_for), 1)
-
-
-def _prices_at(arch: ModelArchitecture, hardware: Hardware, in_flight: int) -> TokenPrices:
-    gpu_hours_per_second = hardware.count / 3600
-    pace = throughput_estimate(arch, hardware, in_flight, TYPICAL_PROMPT_TOKENS, TYPICAL_COMPLETION_TOKENS)
-    return TokenPrices(
-        gpu_hours_per_second * pace.prefill_seconds_per_request / TYPICAL_PROMPT_TOKENS,
-        gpu_hours_per_second * pace.decode_seconds_per_token,
-    )
 
 
 class Budget:

@@ -105,7 +105,7 @@ def compare(figure: PublicFigure) -> Comparison:
         figure.completion_tokens,
         Split(1, hardware.count),
     )
-    return Comparison(figure, pace.output_tokens_per_second / hardware.count, pace.limit)
+    return Comparison(figure, pace.output_tokens_per_second / hardware.count, pace.limit.words)
 
 
 def comparisons() -> list[Comparison]:

@@ -126,7 +126,7 @@ def _server_limit(
         min(concurrency, base.requests * factor),
         base.prompt_tokens / base.requests,
         base.completion_tokens / base.requests,
-    ).limit
+    ).limit.words
 
 
 def compare_dense_and_moe(

@@ -16,7 +16,7 @@ from synth_assets.core.gpu_split import possible_splits
 from synth_assets.core.hardware import Hardware
 from synth_assets.core.roofline import MEMORY_UTILIZATION, memory_bytes
 from synth_assets.core.scaling import CLIENT_REQUESTS_PER_SECOND, LEDGER_ROWS_PER_SECOND
-from synth_assets.core.throughput import throughput_estimate
+from synth_assets.core.throughput import LimitKind, throughput_estimate
 
 KNEE_SHARE = 0.95
 """From this share of the best rate on, more in flight only make each answer wait: repeated measurements of one level
@@ -215,20 +215,13 @@ def _limit(
             f"the roofline expects of {share_of_gpus.name}: it runs on something else, or something beside it takes "
             "its time."
         )
-    return _kind(expected.limit), f"The server limits: {expected.limit}. {_REMEDIES[_kind(expected.limit)]}"
+    limit = expected.limit
+    return limit.kind, f"The server limits: {limit.words}. {_REMEDIES[limit.kind]}"
 
 
-_REMEDIES = {
+_REMEDIES: dict[LimitKind, str] = {
     "memory bandwidth": "More in flight share the reading of the weights; weights of fewer bits read less.",
     "arithmetic": "More in flight bring nothing; more GPUs, or weights in FP8 where the GPU computes in it, do.",
     "exchange between GPUs": "Smaller groups exchange less: more replicas, where their memory allows it.",
     "the server's own work": "A larger batch spreads it over more tokens: put more in flight, on fewer servers.",
 }
-
-
-def _kind(limit: str) -> str:
-    if "memory bandwidth" in limit:
-        return "memory bandwidth"
-    if "exchange" in limit:
-        return "exchange between GPUs"
-    return "arithmetic" if "arithmetic" in limit else "the server's own work"

@@ -93,7 +93,7 @@ def sizing(
         mfu=mfu(arch, hardware, rate),
         mbu=pace.decode_bytes_per_second / hardware.bandwidth_bytes_per_second,
         usd_per_million_output_tokens=usd_per_million_tokens(hardware, rate),
-        limit=pace.limit,
+        limit=pace.limit.words,
     )
 
 

@@ -8,6 +8,7 @@ measured rate. Out: the ideal times themselves (`roofline`), the public figures 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from resources.errors import SettingError
 from synth_assets.core.architecture import ModelArchitecture
@@ -32,6 +33,17 @@ tokens/s; small models get near."""
 LOW_FACTOR = 0.75
 HIGH_FACTOR = 1.4
 """Between these multiples of the prediction lie all but one of the 24 public figures that it is fitted to."""
+
+
+LimitKind = Literal["memory bandwidth", "arithmetic", "exchange between GPUs", "the server's own work"]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What limits a server: of which kind it is, and with figures for people."""
+
+    kind: LimitKind
+    words: str
 
 
 @dataclass(frozen=True)
@@ -79,30 +91,33 @@ class Throughput:
         return HIGH_FACTOR * self.output_tokens_per_second
 
     @property
-    def limit(self) -> str:
-        """What limits the server, in words."""
+    def limit(self) -> Limit:
+        """What limits the server."""
         decode_seconds = self.completion_tokens * self.decode_seconds_per_token
         share = decode_seconds * self.requests_per_second
         if share < 0.5:
-            return f"prefill arithmetic ({1 - share:.0%} of the time)"
+            return Limit("arithmetic", f"prefill arithmetic ({1 - share:.0%} of the time)")
         kernel_seconds = _kernel_seconds(self.step)
         overhead_seconds = _overhead_seconds(self.step)
         exchange_seconds = self.step.communication_seconds
         if exchange_seconds > max(kernel_seconds, overhead_seconds):
-            return f"the exchange between {self.split.tensor_parallel} GPUs ({exchange_seconds * 1e3:.1f} ms a step)"
+            words = f"the exchange between {self.split.tensor_parallel} GPUs ({exchange_seconds * 1e3:.1f} ms a step)"
+            return Limit("exchange between GPUs", words)
         if overhead_seconds > kernel_seconds:
-            return f"the server's own work between steps ({overhead_seconds * 1e3:.1f} ms a step)"
+            words = f"the server's own work between steps ({overhead_seconds * 1e3:.1f} ms a step)"
+            return Limit("the server's own work", words)
         if not self.step.is_memory_bound:
-            return f"decode arithmetic at {self.sequences:,.0f} sequences"
+            return Limit("arithmetic", f"decode arithmetic at {self.sequences:,.0f} sequences")
         parts = {
             "weights": self.step.weight_bytes,
             "KV cache": self.step.kv_bytes,
             "recurrent state": self.step.state_bytes,
         }
         largest = max(parts, key=lambda part: parts[part])
-        return (
+        return Limit(
+            "memory bandwidth",
             f"memory bandwidth in decode at {self.sequences:,.0f} sequences "
-            f"({largest}: {parts[largest] / self.step.bytes_touched:.0%} of the bytes)"
+            f"({largest}: {parts[largest] / self.step.bytes_touched:.0%} of the bytes)",
         )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from resources.inference import ErrorKind
 from synth_assets.core.architecture import ModelArchitecture
-from synth_assets.core.cost import DEFAULT_CONCURRENCY, estimate
+from synth_assets.core.cost import DEFAULT_CONCURRENCY
 from synth_assets.core.hardware import Hardware
 from synth_assets.core.throughput import throughput_estimate
 
@@ -39,14 +39,20 @@ def token_prices(
     """
     if not requests or not (prompt_tokens or completion_tokens):
         return TokenPrices(0.0, 0.0)
-    bill = estimate(arch, hardware, requests, prompt_tokens, completion_tokens)
-    pace = throughput_estimate(
-        arch, hardware, min(DEFAULT_CONCURRENCY, requests), prompt_tokens / requests, completion_tokens / requests
-    )
-    prefill = requests * pace.prefill_seconds_per_request
-    decode = completion_tokens * pace.decode_seconds_per_token
-    share = prefill / (prefill + decode)
+    in_flight = min(DEFAULT_CONCURRENCY, requests)
+    return prices_in_flight(arch, hardware, in_flight, prompt_tokens / requests, completion_tokens / requests)
+
+
+def prices_in_flight(
+    arch: ModelArchitecture, hardware: Hardware, in_flight: float, prompt_tokens: float, completion_tokens: float
+) -> TokenPrices:
+    """The prices while so many requests of that mean length are in flight: the time that each kind of token takes.
+
+    Raises SettingError when the model does not fit the hardware.
+    """
+    pace = throughput_estimate(arch, hardware, in_flight, prompt_tokens, completion_tokens)
+    gpu_hours_per_second = hardware.count / 3600
     return TokenPrices(
-        bill.gpu_hours * share / prompt_tokens if prompt_tokens else 0.0,
-        bill.gpu_hours * (1 - share) / completion_tokens if completion_tokens else 0.0,
+        gpu_hours_per_second * pace.prefill_seconds_per_request / prompt_tokens if prompt_tokens else 0.0,
+        gpu_hours_per_second * pace.decode_seconds_per_token if completion_tokens else 0.0,
     )

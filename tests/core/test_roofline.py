@@ -150,7 +150,7 @@ def test_latent_attention_decodes_on_the_latent_which_is_wider_than_its_heads() 
 
 def test_a_limit_in_the_links_is_named() -> None:
     model, eight = find("Llama-3.3-70B").at_precision("fp8"), Hardware.parse("8xL40S")
-    assert "exchange between 8 GPUs" in throughput_estimate(model, eight, 256, 100, 400, Split(1, 8)).limit
+    assert "exchange between 8 GPUs" in throughput_estimate(model, eight, 256, 100, 400, Split(1, 8)).limit.words
 
 
 def test_the_critical_batch_of_a_quantized_model_is_smaller() -> None:
@@ -172,10 +172,10 @@ def test_concurrency_beyond_the_memory_is_not_counted() -> None:
 
 def test_the_limit_is_named_in_words() -> None:
     def limit(*args: float) -> str:
-        return throughput_estimate(DENSE_8B, H100, *args).limit
+        return throughput_estimate(DENSE_8B, H100, *args).limit.words
 
     assert "weights" in limit(1, 500, 500)
     assert "KV cache" in limit(256, 3000, 500)
     assert "prefill" in limit(256, 4000, 10)
     small = throughput_estimate(find("SmolLM2-135M"), B200, 1, 100, 100)
-    assert "between steps" in small.limit
+    assert "between steps" in small.limit.words

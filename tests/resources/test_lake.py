@@ -563,6 +563,16 @@ def test_a_mistake_in_a_users_query_is_duckdbs_message(lake: Lake, sql: str, mes
         lake.query_read_only(sql)
 
 
+def test_reading_files_of_a_folder_keeps_none_of_them_in_memory(lake: Lake) -> None:
+    for number in range(3):
+        lake.append(
+            "seed.answers", pa.table({"number": range(10_000), "text": [f"{number} {n}" for n in range(10_000)]})
+        )
+        assert lake.read("seed.answers").num_rows == 10_000 * (number + 1)
+    kept = lake.query("SELECT memory_usage_bytes AS kept FROM duckdb_memory() WHERE tag = 'EXTERNAL_FILE_CACHE'")
+    assert kept["kept"].to_pylist() == [0]
+
+
 def test_a_users_query_sees_what_was_committed_last(lake: Lake) -> None:
     for text in ("one", "two"):
         replace(lake, "a", text)
