@@ -132,7 +132,7 @@ def require_free_port(port: int) -> None:
         raise ServerError(
             f"Port {port} on 127.0.0.1 cannot be used: {error.strerror}.",
             f"If a model server runs there, attach to it (VLLM_BASE_URL=http://127.0.0.1:{port}/v1); "
-            "otherwise choose another port with --port.",
+            f"otherwise name another port, such as VLLM_BASE_URL=http://127.0.0.1:{port + 1}/v1.",
         ) from error
 
 

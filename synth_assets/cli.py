@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gc
 import json
+import math
+import os
 import sys
 import warnings
 from typing import Any
@@ -24,9 +26,20 @@ warnings.filterwarnings("ignore", message=".*currently in (beta|preview)")
 gc.set_threshold(1_000_000, 20, 20)
 
 
+def _overrides(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    if wrong := next((value for value in values if not value.partition("=")[1]), None):
+        raise click.BadParameter(
+            f"{wrong!r} has no value; write NAME=VALUE, such as --set VLLM_MAX_PARALLEL_REQUESTS=16"
+        )
+    return {name: value for name, _, value in (text.partition("=") for text in values)}
+
+
 @click.group(cls=ErrorExplainingGroup, context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
+@click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", callback=_overrides,
+              help="A setting for this command, in place of the environment's; may be repeated.")  # fmt: skip
+def main(overrides: dict[str, str]) -> None:
     """Synthetic pre-training data from a curated corpus: rephrase, measure, cost, export."""
+    os.environ.update(overrides)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
@@ -34,6 +47,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 def _names(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in (value or "").split(",") if name.strip())
+
+
+def _number(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
+    # Every comparison with it is false: it lies in every range, and would be a limit that nothing reaches.
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is no number.")
+    return value
 
 
 selection_options = [
@@ -53,10 +73,13 @@ regenerate_option = click.option(
 )
 
 
+_AMOUNT = click.FloatRange(0, math.inf, max_open=True)
+
 budget_options = [
-    click.option("--max-usd", type=click.FloatRange(0), help="Most to spend, in dollars.  [default: MAX_USD]"),
-    click.option("--max-gpu-hours", type=click.FloatRange(0), help="The same in GPU-hours.  [default: MAX_GPU_HOURS]"),
-]
+    click.option("--max-usd", type=_AMOUNT, callback=_number, help="Most to spend, in dollars.  [default: MAX_USD]"),
+    click.option("--max-gpu-hours", type=_AMOUNT, callback=_number,
+                 help="The same in GPU-hours.  [default: MAX_GPU_HOURS]"),
+]  # fmt: skip
 
 
 def _budget(command: Any) -> Any:

@@ -19,6 +19,7 @@ class SelectionConfig(dg.Config):
 
     strategies: list[str] = Field(default_factory=list)
     files: list[str] = Field(default_factory=list)
+    is_regenerated: bool = Field(default=False, description="Ask anew for these answers; the old ones are kept.")
 
 
 def build_bring_up_to_date(project: Project, tables: dg.Definitions) -> dg.JobDefinition:
@@ -32,7 +33,7 @@ def build_bring_up_to_date(project: Project, tables: dg.Definitions) -> dg.JobDe
 
         mark_run(context.instance, context.run)
         runner = StaleRunner(project, tables, context.instance, LogProgress())
-        summary = runner.run(RunSelection.of(config.strategies, config.files))
+        summary = runner.run(RunSelection.of(config.strategies, config.files), config.is_regenerated)
         bought = project.purchases.total()
         context.add_output_metadata(
             {

@@ -107,15 +107,16 @@ def build_project(settings: Settings, **overrides: Any) -> Project:
 
     budget = Budget(settings.max_usd, settings.max_gpu_hours, settings.hardware.usd_per_gpu_hour)
 
-    def account(endpoint: ModelEndpoint) -> Account:
+    def account(endpoint: ModelEndpoint, servers: int) -> Account:
         return Account(
             budget,
             lambda: prices_of(
                 lake,
                 endpoint.known_model(),
                 settings.hardware,
-                settings.max_parallel_requests,
+                settings.max_parallel_requests * servers,
                 budget.limit_gpu_hours,
+                servers,
             ),
         )
 
@@ -129,7 +130,7 @@ def build_project(settings: Settings, **overrides: Any) -> Project:
             lambda: LedgerWriter(ledger, batch_size=max(32, settings.max_parallel_requests)),
             open_claims=lambda: open_claims(address),
             open_meter=lambda: UsageMeter(server, lake, settings.hardware),
-            account=account(endpoint),
+            account=account(endpoint, len(server.base_urls)),
         )
 
     vllm = take("vllm", lambda: server(settings.vllm_base_url, settings.vllm_model))

@@ -52,6 +52,26 @@ class Settings:
     max_gpu_hours: float | None = None
 
     @property
+    def server_count(self) -> int:
+        """Number of model servers that rephrase."""
+        return self.vllm_base_url.count(",") + 1
+
+    @property
+    def judge_server_count(self) -> int:
+        """Number of model servers that judge."""
+        return self.judge_base_url.count(",") + 1
+
+    @property
+    def requests_in_flight(self) -> int:
+        """At all of the rephraser's servers together."""
+        return self.max_parallel_requests * self.server_count
+
+    @property
+    def judge_requests_in_flight(self) -> int:
+        """At all of the judge's servers together."""
+        return self.max_parallel_requests * self.judge_server_count
+
+    @property
     def reports_dir(self) -> Path:
         """Where reports are written."""
         return self.home / "reports"

@@ -53,7 +53,13 @@ def cost(
 
     def build() -> tuple[pa.Table, Mapping[str, Any]]:
         models = BillModels([rephraser.known_model(), judge.known_model()])
-        rows = cost_rows(ledger.usage_by_strategy().to_pylist(), models, settings.hardware, _wasted_usd(lake))
+        rows = cost_rows(
+            ledger.usage_by_strategy().to_pylist(),
+            models,
+            settings.hardware,
+            _wasted_usd(lake),
+            settings.requests_in_flight,
+        )
         table = pa.Table.from_pylist(rows, schema=COST_TABLE.schema)
         metadata: dict[str, Any] = {
             "plot": dg.MetadataValue.md(markdown_image(cost_chart(rows))),

@@ -26,8 +26,11 @@ LEAST_SECONDS = 60.0
 """A shorter purchase is mostly start and end, when few requests are in flight."""
 
 
-def measured_rates(lake: Lake, model: str, hardware: Hardware) -> list[MeasuredRate]:
-    """Rates of this model on this hardware: of the latest long purchases first, then of the baseline."""
+def measured_rates(lake: Lake, model: str, hardware: Hardware, servers: int) -> list[MeasuredRate]:
+    """Rates of this model on this hardware: of the latest long purchases first, then of the baseline.
+
+    The baseline asks one of the servers, the others are taken to do as much.
+    """
     rates = []
     if lake.has_table(USAGE):
         statement = f"""
@@ -43,16 +46,17 @@ def measured_rates(lake: Lake, model: str, hardware: Hardware) -> list[MeasuredR
             WHERE model = ? AND hardware = ? AND tokens_per_second > 0
         """  # noqa: S608
         for row in lake.query(statement, [model, hardware.name]).to_pylist():
-            rates.append(MeasuredRate(BASELINE, *row.values()))
+            rate, concurrency, completion_tokens = row.values()
+            rates.append(MeasuredRate(BASELINE, rate * servers, concurrency * servers, completion_tokens))
     return rates
 
 
-def pace_of(lake: Lake, model: ServedModel | None, hardware: Hardware, concurrency: float) -> Pace:
+def pace_of(lake: Lake, model: ServedModel | None, hardware: Hardware, concurrency: float, servers: int = 1) -> Pace:
     """The pace of bills for this model; the roofline's where none was measured. Raises SettingError."""
     if model is None:
         return Pace()
     return choose_pace(
-        measured_rates(lake, model.name, hardware),
+        measured_rates(lake, model.name, hardware, servers),
         cost_model(model).architecture,
         hardware,
         concurrency,
@@ -67,8 +71,9 @@ def prices_of(
     hardware: Hardware,
     concurrency: float,
     limit_gpu_hours: float = math.inf,
+    servers: int = 1,
 ) -> TokenPrices:
     """What a token of this model costs, at the pace of its bills, in a run with that limit. Raises SettingError."""
-    pace = pace_of(lake, model, hardware, concurrency)
+    pace = pace_of(lake, model, hardware, concurrency, servers)
     arch = cost_model(model).architecture
     return typical_prices(arch, hardware, concurrency, pace.tokens_per_second, limit_gpu_hours)

@@ -86,7 +86,7 @@ def build_html_asset(whole_graph: Callable[[], "dg.AssetGraph"]) -> dg.AssetsDef
         surroundings = Surroundings(
             # Without the page itself, which is being made.
             [node for node in nodes if node.name != table_name(HTML_KEY)],
-            ServerSettings(settings.max_parallel_requests, len(settings.vllm_base_url.split(","))),
+            ServerSettings(settings.max_parallel_requests, settings.server_count),
         )
         versions = {"curator folder": str(settings.curator_output_dir)}
         path = write_report(lake, settings.reports_dir, hardware_name, versions, surroundings)

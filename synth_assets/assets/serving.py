@@ -64,7 +64,7 @@ def baseline(
             prompts = baseline_prompts(max(SEQUENTIAL_PROMPTS, concurrency))
             sample = measure_throughput(url, model.name, prompts, config.max_tokens, concurrency, vllm.api_key())
             context.log.info(f"concurrency {concurrency}: {sample.tokens_per_second:.1f} tokens/s")
-            rows.append(_row(sample, model.name, url, settings.hardware, known.architecture))
+            rows.append(_row(sample, model.name, url, settings.hardware, settings.server_count, known.architecture))
         table = pa.Table.from_pylist(rows, schema=BASELINE_TABLE.schema)
         plot = markdown_image(throughput_chart(rows))
         metadata = {
@@ -84,8 +84,10 @@ def _concurrencies(limit: int) -> list[int]:
 
 
 def _row(
-    sample: ThroughputSample, model: str, base_url: str, hardware: Hardware, arch: ModelArchitecture
+    sample: ThroughputSample, model: str, base_url: str, hardware: Hardware, servers: int, arch: ModelArchitecture
 ) -> dict[str, Any]:
+    # One of the servers was asked: it has its share of the GPUs.
+    own = hardware.of(max(1, hardware.count // servers))
     context_tokens = (sample.prompt_tokens + sample.completion_tokens) / max(sample.requests, 1)
     rate = sample.tokens_per_second
     return {
@@ -98,6 +100,6 @@ def _row(
         "completion_tokens": sample.completion_tokens,
         "wall_seconds": sample.wall_seconds,
         "tokens_per_second": rate,
-        "mfu": mfu(arch, hardware, rate),
-        "mbu": mbu(arch, hardware, rate, sample.concurrency, context_tokens),
+        "mfu": mfu(arch, own, rate),
+        "mbu": mbu(arch, own, rate, sample.concurrency, context_tokens),
     }

@@ -53,7 +53,9 @@ def build_waste_asset(strategies: Sequence[Strategy]) -> dg.AssetsDefinition:
 
         def build() -> tuple[pa.Table, Mapping[str, Any]]:
             models = BillModels([rephraser.known_model(), judge.known_model()])
-            prices = Prices(ledger.usage_by_strategy().to_pylist(), models, settings.hardware)
+            prices = Prices(
+                ledger.usage_by_strategy().to_pylist(), models, settings.hardware, settings.requests_in_flight
+            )
             rows = waste_rows(wasted_calls(lake, names), prices.of, settings.hardware)
             table = pa.Table.from_pylist(rows, schema=WASTE_TABLE.schema)
             metadata: dict[str, Any] = {

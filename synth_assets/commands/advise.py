@@ -17,7 +17,7 @@ def advise_command(as_json: bool) -> None:
     """Print concurrency, division of the GPUs and what limits; SynthError where the server was never measured."""
     project = open_project().project
     settings = project.settings
-    current = ServerSettings(settings.max_parallel_requests, len(settings.vllm_base_url.split(",")))
+    current = ServerSettings(settings.max_parallel_requests, settings.server_count)
     advice = serving_advice(project.lake, settings.hardware, current, project.rephraser.known_model())
     if advice is None:
         raise SynthError("The server's throughput has not been measured yet.", "Run `synth baseline` first.")

@@ -56,13 +56,15 @@ def keep_what_is_loaded() -> None:
 def open_project(max_usd: float | None = None, max_gpu_hours: float | None = None) -> Opened:
     """Read the settings and put the project together; raises SettingError before anything else happens.
 
-    What is given takes the place of the settings MAX_USD and MAX_GPU_HOURS, both together.
+    A limit that is given takes the place of its setting, MAX_USD or MAX_GPU_HOURS; the other one holds as it is.
     """
     keep_what_is_loaded()
     logging.getLogger("dagster").setLevel(logging.ERROR)
     # It logs a trace of Ctrl-C where that comes while a connection is closed, and raises it as well.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     settings = Settings.from_environment()
-    if max_usd is not None or max_gpu_hours is not None:
-        settings = replace(settings, max_usd=max_usd, max_gpu_hours=max_gpu_hours)
+    if max_usd is not None:
+        settings = replace(settings, max_usd=max_usd)
+    if max_gpu_hours is not None:
+        settings = replace(settings, max_gpu_hours=max_gpu_hours)
     return Opened(build_project(settings))

@@ -119,7 +119,7 @@ def _demand(project: Project, options: SizeOptions) -> Demand:
         options.requests or requests or DEFAULT_REQUESTS,
         options.prompt_tokens or mean("prompt_tokens", DEFAULT_PROMPT_TOKENS),
         options.completion_tokens or mean("completion_tokens", DEFAULT_COMPLETION_TOKENS),
-        options.concurrency or project.settings.max_parallel_requests,
+        options.concurrency or project.settings.requests_in_flight,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from resources.inference import ServedModel
 from synth_assets.core.architecture import ModelArchitecture
-from synth_assets.core.cost import CostEstimate, estimate, total
+from synth_assets.core.cost import DEFAULT_CONCURRENCY, CostEstimate, estimate, total
 from synth_assets.core.costing import CostModel, cost_model
 from synth_assets.core.hardware import Hardware
 from synth_assets.core.token_prices import TokenPrices, token_prices
@@ -46,31 +46,51 @@ class BillModels:
 class Prices:
     """What a token of each strategy and model costs; raises SettingError where a model does not fit the hardware."""
 
-    def __init__(self, usage: Iterable[Usage], models: BillModels, hardware: Hardware) -> None:
+    def __init__(
+        self,
+        usage: Iterable[Usage],
+        models: BillModels,
+        hardware: Hardware,
+        concurrency: float = DEFAULT_CONCURRENCY,
+    ) -> None:
         self._usage = {(used["strategy"], used["model"]): used for used in usage}
         self._models = models
         self._hardware = hardware
+        self._concurrency = concurrency
 
     def of(self, calls: WastedCalls) -> TokenPrices:
         """As in the bill; from the calls themselves where no call of that strategy and model was answered."""
         used = self._usage.get((calls.strategy, calls.model)) or vars(calls)
-        totals = (used[name] for name in ("requests", "prompt_tokens", "completion_tokens"))
-        return token_prices(self._models.architecture(calls.model), self._hardware, *totals)
+        arch = self._models.architecture(calls.model)
+        requests, prompt_tokens, completion_tokens = (
+            used[name] for name in ("requests", "prompt_tokens", "completion_tokens")
+        )
+        return token_prices(arch, self._hardware, requests, prompt_tokens, completion_tokens, self._concurrency)
 
 
 def cost_rows(
-    usage: Sequence[Usage], models: BillModels, hardware: Hardware, wasted_usd: Mapping[tuple[str, str], float]
+    usage: Sequence[Usage],
+    models: BillModels,
+    hardware: Hardware,
+    wasted_usd: Mapping[tuple[str, str], float],
+    concurrency: float = DEFAULT_CONCURRENCY,
 ) -> list[dict[str, Any]]:
     """Rows of `reports.cost`: one for each row of usage with its own model's figures, and their sum.
 
-    Prompt tokens from the server's cache are neither computed nor billed; the cache itself is, as every context is.
+    Each is priced with `concurrency` requests in flight, as in the plan. Prompt tokens from the server's cache are
+    neither computed nor billed; the cache itself is, as every context is.
     """
     rows, actuals, expected = [], [], []
     for used in usage:
         arch = models.architecture(used["model"])
-        actual = _actual(arch, hardware, used)
+        actual = _actual(arch, hardware, used, concurrency)
         before = estimate(
-            arch, hardware, used["requests"], used["estimated_prompt_tokens"], used["estimated_completion_tokens"]
+            arch,
+            hardware,
+            used["requests"],
+            used["estimated_prompt_tokens"],
+            used["estimated_completion_tokens"],
+            concurrency,
         )
         actuals.append(actual)
         expected.append(before)
@@ -85,12 +105,12 @@ def _cached(used: Usage) -> int:
     return used["cached_prompt_tokens"] or 0
 
 
-def _actual(arch: ModelArchitecture, hardware: Hardware, used: Usage) -> CostEstimate:
+def _actual(arch: ModelArchitecture, hardware: Hardware, used: Usage, concurrency: float) -> CostEstimate:
     requests, prompt_tokens, completion_tokens = (
         used[name] for name in ("requests", "prompt_tokens", "completion_tokens")
     )
-    whole = estimate(arch, hardware, requests, prompt_tokens, completion_tokens)
-    prices = token_prices(arch, hardware, requests, prompt_tokens, completion_tokens)
+    whole = estimate(arch, hardware, requests, prompt_tokens, completion_tokens, concurrency)
+    prices = token_prices(arch, hardware, requests, prompt_tokens, completion_tokens, concurrency)
     saved = prices.gpu_hours(_cached(used), 0)
     gpu_hours = whole.gpu_hours - saved
     return replace(

@@ -146,20 +146,26 @@ class Account:
         """Set aside the most that the request may cost: its prompt, and `max_tokens`."""
         if not self.budget.is_limited:
             return True
-        request = planned.request
-        most = self.prices.gpu_hours(planned.estimated_prompt_tokens, request.sampling.max_tokens)
-        has_room = self.budget.reserve(request.request_key, most)
+        request_key = planned.request.request_key
+        has_room = self.budget.reserve(request_key, self._most(planned))
         if has_room:
-            self._in_flight.add(request.request_key)
+            self._in_flight.add(request_key)
         return has_room
 
+    def _most(self, planned: PlannedRequest) -> float:
+        return self.prices.gpu_hours(planned.estimated_prompt_tokens, planned.request.sampling.max_tokens)
+
     def settle(self, planned: PlannedRequest, completion: Completion) -> None:
-        """Book what the request has cost; one that failed while the server worked on it, its prompt."""
+        """Book what the request has cost, or the most that it may have where the server does not say.
+
+        It does not say of a request that failed while it worked on it, nor of any where it reports no usage.
+        """
         if not self.budget.is_limited:
             return
-        prompt_tokens = completion.prompt_tokens
-        if completion.error_kind in WORKED_ON:
-            prompt_tokens = planned.estimated_prompt_tokens
-        spent = self.prices.gpu_hours(prompt_tokens, completion.completion_tokens)
+        is_unreported = completion.error_kind is None and not (completion.prompt_tokens or completion.completion_tokens)
+        if completion.error_kind in WORKED_ON or is_unreported:
+            spent = self._most(planned)
+        else:
+            spent = self.prices.gpu_hours(completion.prompt_tokens, completion.completion_tokens)
         self._in_flight.discard(completion.request_key)
         self.budget.settle(completion.request_key, spent)

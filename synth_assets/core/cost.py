@@ -89,8 +89,9 @@ def estimate(
     `tokens_per_second` is a measured output rate of the whole hardware; without one the roofline's estimate
     counts. Raises SettingError when the model does not fit the hardware.
     """
-    if requests == 0:
-        return CostEstimate()
+    if not (prompt_tokens or completion_tokens):
+        # Refused as too long, or of a server that reports no usage.
+        return CostEstimate(requests)
     if tokens_per_second is None:
         pace = throughput_estimate(
             arch,

@@ -11,6 +11,9 @@ from synth_assets.core.architecture import ModelArchitecture
 from synth_assets.core.hardware import Gpu, Hardware
 from synth_assets.core.roofline import memory_bytes
 
+MOST_GPUS = 4096
+"""No group of servers that shares one model is larger."""
+
 GPUS_PER_MACHINE = 8
 """Links between GPUs end at the machine; a larger group is taken only where nothing smaller holds the model."""
 
@@ -48,9 +51,13 @@ def possible_splits(arch: ModelArchitecture, hardware: Hardware, context_tokens:
     return within_machine or fitting[:1]
 
 
-def gpus_needed(arch: ModelArchitecture, gpu: Gpu, context_tokens: float) -> int:
-    """The least number of GPUs, a power of two, that holds the weights and one sequence."""
-    count = 1
-    while memory_bytes(arch, Hardware(gpu, count, 0.0), 1, context_tokens).max_sequences < 1:
-        count *= 2
-    return count
+def gpus_needed(arch: ModelArchitecture, gpu: Gpu, context_tokens: float) -> int | None:
+    """The least number of GPUs, a power of two, that holds the weights and one sequence.
+
+    None where no number does: beyond the number of KV heads each GPU holds a copy of the cache.
+    """
+    counts = (2**power for power in range(MOST_GPUS.bit_length()))
+    holding = (
+        count for count in counts if memory_bytes(arch, Hardware(gpu, count, 0.0), 1, context_tokens).max_sequences >= 1
+    )
+    return next(holding, None)

@@ -34,7 +34,7 @@ def from_config(config: Config, name: str = "") -> ModelArchitecture:
     Understands Llama-like dense models, mixtures of gated experts, GPT-2, latent attention (DeepSeek-V2 and -V3),
     Nemotron-H, Qwen3-Next and Qwen3.5. Raises UnknownModelError for any other kind, and where a field is missing.
     """
-    config = {**config, **config.get("text_config", {})}
+    config = {**config, **(config.get("text_config") or {})}
     kind = str(config.get("model_type", ""))
     name = name or str(config.get("_name_or_path") or kind)
     read = _READERS.get(kind)

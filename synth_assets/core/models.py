@@ -189,12 +189,14 @@ def _local_config(folder: Path) -> Mapping[str, Any] | None:
     file = folder / "config.json"
     if not file.is_file():
         return None
+    remedy = "Supply the complete config.json of the model."
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        config = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UnknownModelError(
-            f"{file} is no JSON: {error}.", "Supply the complete config.json of the model."
-        ) from error
+        raise UnknownModelError(f"{file} is no JSON: {error}.", remedy) from error
+    if not isinstance(config, dict):
+        raise UnknownModelError(f"{file} holds no JSON object.", remedy)
+    return config
 
 
 def _undecorated(model_name: str) -> str:

@@ -140,7 +140,9 @@ def throughput_estimate(
         raise SettingError(
             f"COST_HARDWARE={hardware.name!r} has {hardware.memory_bytes / 1e9:,.0f} GB, too little for "
             f"{arch.name}: {arch.weight_bytes / 1e9:,.0f} GB of weights and one sequence of its caches.",
-            f"Accepted: more or larger GPUs, for example {hardware.of(least).name}.",
+            f"Accepted: more or larger GPUs, for example {hardware.of(least).name}."
+            if least
+            else f"No number of them holds {prompt_tokens + completion_tokens:,.0f} tokens at once: shorter texts fit.",
         )
     paces = [_pace(arch, hardware, each, concurrency, prompt_tokens, completion_tokens) for each in splits]
     return max(paces, key=lambda pace: pace.requests_per_second)

@@ -31,7 +31,12 @@ class TokenPrices:
 
 
 def token_prices(
-    arch: ModelArchitecture, hardware: Hardware, requests: int, prompt_tokens: int, completion_tokens: int
+    arch: ModelArchitecture,
+    hardware: Hardware,
+    requests: int,
+    prompt_tokens: int,
+    completion_tokens: int,
+    concurrency: float = DEFAULT_CONCURRENCY,
 ) -> TokenPrices:
     """The prices at which `estimate`'s bill for these totals is shared out by the time that each kind of token takes.
 
@@ -39,7 +44,7 @@ def token_prices(
     """
     if not requests or not (prompt_tokens or completion_tokens):
         return TokenPrices(0.0, 0.0)
-    in_flight = min(DEFAULT_CONCURRENCY, requests)
+    in_flight = min(concurrency, requests)
     return prices_in_flight(arch, hardware, in_flight, prompt_tokens / requests, completion_tokens / requests)
 
 

@@ -58,8 +58,8 @@ def estimate_run(project: Project, stale: Sequence[StalePartition]) -> Estimate:
         return Estimate({strategy.name: StrategyPlan() for strategy in project.strategies}, None, Pace())
     settings = project.settings
     model = project.rephraser.known_model()
-    pace = pace_of(project.lake, model, settings.hardware, settings.max_parallel_requests)
-    prices = Prices(cost_model(model).architecture, settings.hardware, settings.max_parallel_requests, pace)
+    pace = pace_of(project.lake, model, settings.hardware, settings.requests_in_flight, settings.server_count)
+    prices = Prices(cost_model(model).architecture, settings.hardware, settings.requests_in_flight, pace)
     judge = JudgeEstimate(project) if settings.judge_share else None
     plans = {
         strategy.name: _strategy_plan(project, strategy, files[strategy.name], stale_seeds, prices, judge)

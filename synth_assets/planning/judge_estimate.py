@@ -97,7 +97,7 @@ class JudgeEstimate:
     def plan(self) -> StrategyPlan:
         """The judge's line. Raises SettingError when its model does not fit the hardware."""
         project, exact = self._project, self._exact
-        concurrency, hardware = project.settings.max_parallel_requests, project.settings.hardware
+        concurrency, hardware = project.settings.judge_requests_in_flight, project.settings.hardware
         counts = Counts(
             exact.to_generate + round(self._calls),
             exact.answered,
@@ -108,6 +108,6 @@ class JudgeEstimate:
             exact.avoided_prompt_tokens,
             exact.avoided_completion_tokens,
         )
-        pace = pace_of(project.lake, self._served, hardware, concurrency)
+        pace = pace_of(project.lake, self._served, hardware, concurrency, project.settings.judge_server_count)
         prices = Prices(cost_model(self._served).architecture, hardware, concurrency, pace)
         return priced(counts, prices, self._verdicts)

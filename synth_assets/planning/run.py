@@ -14,7 +14,7 @@ import dagster as dg
 from dagster import DagsterInstance
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from resources.errors import SynthError
+from resources.errors import SettingError
 from resources.generations import start_generation
 from synth_assets.assets.check_outcomes import CheckOutcomes
 from synth_assets.assets.dead_runs import PROCESS_TAG, end_dead_runs, process_mark
@@ -251,10 +251,10 @@ def check_selection(selection: RunSelection, changes: FileChanges, strategies: S
     """Refuse names that do not exist, naming those that do."""
     names = [strategy.name for strategy in strategies]
     if unknown := [name for name in selection.strategies if name not in names]:
-        raise SynthError(f"There is no strategy {unknown[0]!r}.", f"There are {', '.join(names)}.")
+        raise SettingError(f"There is no strategy {unknown[0]!r}.", f"There are {', '.join(names)}.")
     here = {*changes.new, *changes.changed, *changes.unchanged}
     if unknown := [name for name in selection.files if name not in here]:
-        raise SynthError(
+        raise SettingError(
             f"There is no file {unknown[0]!r} in the Curator folder.",
             "Names are relative to CURATOR_OUTPUT_DIR; `synth plan` lists them.",
         )

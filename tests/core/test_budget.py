@@ -144,12 +144,12 @@ def test_a_shorter_answer_than_feared_leaves_room_for_more():
     assert budget.is_reached
 
 
-def test_a_failed_request_gives_back_what_was_set_aside_but_for_the_prompt_that_the_server_read():
+def test_a_request_that_failed_while_the_server_worked_on_it_counts_as_the_most_it_may_have_cost():
     budget = Budget(max_gpu_hours=MOST)
     buyer = purchaser(SeveralInFlight([10, 10], failing="0"), {}, budget)
     buyer.buy(wanted(2))
     assert buyer.report.failures.keys() == {"0"}
-    assert budget.spent_gpu_hours == pytest.approx(PRICE.gpu_hours(PROMPT_TOKENS, 0))
+    assert budget.spent_gpu_hours == pytest.approx(MOST)
 
 
 def test_an_interrupted_purchase_leaves_nothing_set_aside():
@@ -202,3 +202,14 @@ def test_a_limit_that_never_fills_the_gpus_has_the_price_of_so_few_requests():
     assert typical_prices(NEMOTRON_3_NANO, hardware, 64, limit_gpu_hours=100.0) == typical_prices(
         NEMOTRON_3_NANO, hardware, 64
     )
+
+
+def test_answers_of_a_server_that_reports_no_tokens_use_the_budget_up():
+    class Silent(FakeGenerator):
+        def generate(self, requests: Iterable[CompletionRequest]) -> Iterator[Completion]:
+            yield from (Completion(request.request_key, "An answer.", "stop") for request in requests)
+
+    budget, kept = Budget(max_gpu_hours=3.5 * MOST), {}
+    purchaser(Silent(), kept, budget).buy(wanted(10))
+    assert len(kept) == 3
+    assert budget.is_reached

@@ -20,7 +20,7 @@ def price(workplace):
     """What a token costs in the workplace."""
     project = workplace.project()
     settings = project.settings
-    return prices_of(project.lake, project.rephraser.known_model(), settings.hardware, settings.max_parallel_requests)
+    return prices_of(project.lake, project.rephraser.known_model(), settings.hardware, settings.requests_in_flight)
 
 
 def test_a_run_ends_before_its_budget_is_exceeded_and_the_next_one_completes_it(workplace, make_article, price, capsys):
