@@ -120,7 +120,7 @@ def build_project(settings: Settings, **overrides: Any) -> Project:
             ),
         )
 
-    def purchaser(endpoint: ModelEndpoint, server: VLLMResource) -> Purchaser:
+    def purchaser(endpoint: ModelEndpoint, server: VLLMResource, servers: int) -> Purchaser:
         address = LakeAddress(lake.catalog, lake.data_path)
         return Purchaser(
             endpoint.generator,
@@ -130,7 +130,7 @@ def build_project(settings: Settings, **overrides: Any) -> Project:
             lambda: LedgerWriter(ledger, batch_size=max(32, settings.max_parallel_requests)),
             open_claims=lambda: open_claims(address),
             open_meter=lambda: UsageMeter(server, lake, settings.hardware),
-            account=account(endpoint, len(server.base_urls)),
+            account=account(endpoint, servers),
         )
 
     vllm = take("vllm", lambda: server(settings.vllm_base_url, settings.vllm_model))
@@ -156,7 +156,9 @@ def build_project(settings: Settings, **overrides: Any) -> Project:
             lambda: read_generations(lake),
         ),
     )
-    take("purchases", lambda: Purchases(purchaser(rephraser, vllm), purchaser(judge, judge_vllm), budget))
+    rephrase = purchaser(rephraser, vllm, settings.server_count)
+    judging = purchaser(judge, judge_vllm, settings.judge_server_count)
+    take("purchases", lambda: Purchases(rephrase, judging, budget))
     strategies = overrides.pop("strategies", None) or discover()
     return Project(settings, {**made, **overrides}, tuple(_as_set(strategy, settings) for strategy in strategies))
 

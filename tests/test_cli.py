@@ -447,3 +447,25 @@ def test_the_api_key_is_in_no_file_of_the_home(first_run):
         path for path in first_run.synth.home.rglob("*") if path.is_file() and API_KEY.encode() in path.read_bytes()
     ]
     assert holding == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "--strategies", "distil"),
+        ("plan", "--files", "nothing.jsonl"),
+        ("preview", "--strategies", "distil"),
+        ("run", "--max-usd", "nan"),
+        ("--set", "VLLM_MODEL", "plan"),
+        ("--set", "JUDGE_SHARE=2", "plan"),
+    ],
+)
+def test_wrong_names_and_values_end_with_exit_code_2_before_anything_is_asked(fresh, arguments):
+    done = fresh(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr
+
+
+def test_a_setting_on_the_command_line_takes_the_place_of_the_environments(fresh):
+    shown = json.loads(fresh("--set", "COST_HARDWARE=2xL40S", "plan", "--json", COST_HARDWARE="8xB200").stdout)
+    assert shown["hardware"] == "2xL40S"

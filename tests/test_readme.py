@@ -118,3 +118,12 @@ def test_a_run_container_gets_variables_and_volumes_that_the_composition_has():
     mounted = {volume.split(":")[0] for volume in launcher["container_kwargs"]["volumes"]}
     assert mounted <= {volume["name"] for volume in compose["volumes"].values() if volume}
     assert dagster["storage"]["postgres"]["postgres_db"]["password"] == {"env": "POSTGRES_PASSWORD"}
+
+
+def test_every_setting_reaches_the_containers(generate):
+    compose = yaml.safe_load((ROOT / "deploy" / "docker-compose.yaml").read_text())
+    dagster = yaml.safe_load((ROOT / "deploy" / "dagster.yaml").read_text())
+    # The home is the image's; the embedded server does not run in it.
+    settings = {name for name, *_ in generate.SETTINGS} - {"SYNTH_HOME", "SYNTH_VLLM_VENV"}
+    assert settings <= set(dagster["run_launcher"]["config"]["env_vars"])
+    assert settings <= set(compose["x-synth"]["environment"])

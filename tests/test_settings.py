@@ -68,6 +68,13 @@ def test_several_servers_are_separated_by_commas():
     assert settings.vllm_base_url == "http://one:1/v1,http://two:2/v1"
 
 
+def test_requests_in_flight_are_those_of_all_servers():
+    settings = read(
+        VLLM_BASE_URL="http://a/v1,http://b/v1", JUDGE_BASE_URL="http://c/v1", VLLM_MAX_PARALLEL_REQUESTS="8"
+    )
+    assert (settings.requests_in_flight, settings.judge_requests_in_flight) == (16, 8)
+
+
 def test_the_price_of_a_gpu_hour_replaces_the_catalogues():
     assert read(COST_GPU_HOUR_USD="1.25").hardware.usd_per_gpu_hour == 1.25
     assert read(COST_GPU_HOUR_USD="0").hardware.usd_per_gpu_hour == 0

@@ -14,6 +14,7 @@ from synth_assets.assets.seed import read_seed
 from synth_assets.commands.opening import open_project
 from synth_assets.core.generation import RephrasedDocument, tabulate
 from synth_assets.core.request_planning import Drop, SeedDocument, planned_requests
+from synth_assets.planning.run import check_strategies
 from synth_assets.project import Project
 
 SHOWN_CHARS = 1200
@@ -22,6 +23,7 @@ SHOWN_CHARS = 1200
 def preview_command(count: int, strategies: tuple[str, ...], files: tuple[str, ...]) -> None:
     """Rephrase the first candidates; answers are kept in the ledger, tables stay as they are."""
     project = open_project().project
+    check_strategies(strategies, project.strategies)
     console = Console()
     documents = list(islice(_candidates(project, files), count))
     chosen = [strategy for strategy in project.strategies if not strategies or strategy.name in strategies]
@@ -57,7 +59,7 @@ def preview_command(count: int, strategies: tuple[str, ...], files: tuple[str, .
                     _show(
                         console,
                         f"{document.title}: {strategy.name}",
-                        "no answer; the server refused or failed",
+                        "no answer; the server refused or failed, or the budget has no room",
                     )
 
 

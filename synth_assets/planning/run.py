@@ -249,15 +249,20 @@ def regenerated_strategies(selection: RunSelection, strategies: Sequence[Strateg
 
 def check_selection(selection: RunSelection, changes: FileChanges, strategies: Sequence[Strategy]) -> None:
     """Refuse names that do not exist, naming those that do."""
-    names = [strategy.name for strategy in strategies]
-    if unknown := [name for name in selection.strategies if name not in names]:
-        raise SettingError(f"There is no strategy {unknown[0]!r}.", f"There are {', '.join(names)}.")
+    check_strategies(selection.strategies, strategies)
     here = {*changes.new, *changes.changed, *changes.unchanged}
     if unknown := [name for name in selection.files if name not in here]:
         raise SettingError(
             f"There is no file {unknown[0]!r} in the Curator folder.",
             "Names are relative to CURATOR_OUTPUT_DIR; `synth plan` lists them.",
         )
+
+
+def check_strategies(wanted: Iterable[str], strategies: Sequence[Strategy]) -> None:
+    """Refuse names of strategies that do not exist, naming those that do."""
+    names = [strategy.name for strategy in strategies]
+    if unknown := [name for name in wanted if name not in names]:
+        raise SettingError(f"There is no strategy {unknown[0]!r}.", f"There are {', '.join(names)}.")
 
 
 def _ranges(items: Iterable[StalePartition], order: Sequence[str | None]) -> Iterator[list[StalePartition]]:

@@ -140,3 +140,7 @@ def test_a_comparison_says_which_model_does_not_fit() -> None:
 def test_the_comparison_takes_other_models() -> None:
     rows = compare_dense_and_moe(FOUR_H100, 10, 5000, 2000, dense=find("Qwen3-8B"), moe=find("Qwen3-30B-A3B"))
     assert [row.architecture.name for row in rows] == ["Qwen3-8B", "Qwen3-30B-A3B"]
+
+
+def test_requests_without_any_token_cost_nothing() -> None:
+    assert estimate(DENSE_8B, FOUR_H100, 5, 0, 0) == CostEstimate(requests=5)

@@ -362,3 +362,15 @@ def test_bytes_of_a_parameter_are_those_of_the_quantization_or_16_bits(extra: di
 def test_a_multimodal_config_counts_its_text_model() -> None:
     nested = {"model_type": "some_vlm", "text_config": SMOLLM2_135M, "vision_config": {"hidden_size": 9999}}
     assert from_config(nested).total_params == from_config(SMOLLM2_135M).total_params
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", '"gpt2"', "null"])
+def test_a_config_that_is_no_object_is_refused_by_its_path(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UnknownModelError, match=r"config\.json holds no JSON object"):
+        find(str(tmp_path))
+
+
+def test_an_empty_text_config_is_none(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({**SMOLLM2_135M, "text_config": None}))
+    assert find(str(tmp_path)).layers == SMOLLM2_135M["num_hidden_layers"]

@@ -108,3 +108,11 @@ def test_the_conclusion_names_the_cheapest_and_how_much_the_dearest_costs() -> N
     assert f"Llama-3.3-70B on 4xH100-SXM costs {ratio:.1f} times as much" in words
     assert conclusion([]) == ""
     assert "times as much" not in conclusion(sizes[:1])
+
+
+def test_a_sequence_that_no_number_of_gpus_holds_is_refused_with_shorter_texts_as_the_remedy() -> None:
+    # Latent attention has one KV head: each GPU holds a copy of the whole cache.
+    latent = find("DeepSeek-V3")
+    assert gpus_needed(latent, H100.gpu, 1_100_000) is None
+    with pytest.raises(SettingError, match="shorter texts fit"):
+        sizing(latent, H100, 1_100_000, 400, 1)
