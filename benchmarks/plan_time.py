@@ -20,6 +20,7 @@ warnings.filterwarnings("ignore")
 
 import dagster as dg  # noqa: E402
 import pyarrow as pa  # noqa: E402
+from workbench.project import Figure, report  # noqa: E402
 
 from resources.lake import Lake  # noqa: E402
 from resources.testing import FakeEndpoint  # noqa: E402
@@ -62,10 +63,9 @@ def measure(partition_count: int) -> None:
             stale = planner.everything()
             seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
             partitioned = sum(1 for node in graph.asset_nodes if node.is_materializable and node.partitions_def)
-            print(
-                f"{partition_count:>7} files x {partitioned} assets = {partition_count * partitioned:>7} "
-                f"partition-assets, {change:<17} {len(stale):>4} stale, {seconds:6.2f} s ({cpu_seconds:.2f} s of CPU)"
-            )
+            what = f"plan of {partition_count * partitioned:,} partition-assets, {change}"
+            note = f"{partition_count:,} files, {partitioned} assets; {len(stale)} stale; {cpu_seconds:.2f} s of CPU"
+            report([Figure(what, f"{seconds:.2f} s", "", None, "", None, note)])
 
 
 def record(instance: dg.DagsterInstance, graph: dg.AssetGraph, roots: FixedRoots) -> None:
@@ -101,7 +101,8 @@ def measure_duplicates(row_count: int) -> None:
         started, cpu_started = time.perf_counter(), time.process_time()
         wrong = duplicate_staleness(lake)
         seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
-        print(f"{row_count:>9} seed rows, {len(wrong)} files wrongly marked: {seconds:.2f} s ({cpu_seconds:.2f} s CPU)")
+        note = f"{len(wrong)} files wrongly marked; {cpu_seconds:.2f} s of CPU"
+        report([Figure(f"duplicates among {row_count:,} seed rows", f"{seconds:.2f} s", "", None, "", None, note)])
 
 
 if __name__ == "__main__":

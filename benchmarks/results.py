@@ -103,7 +103,7 @@ def page(results: dict[str, Any]) -> str:
         "",
     ]
     for program in PROGRAMS:
-        if program.name in results:
+        if program.name in results and results[program.name]["figures"]:
             lines += _section(program, results[program.name])
     return "\n".join(lines)
 

@@ -26,6 +26,7 @@ warnings.filterwarnings("ignore")
 import dagster as dg  # noqa: E402
 from moto.server import ThreadedMotoServer  # noqa: E402
 from pyarrow.fs import S3FileSystem  # noqa: E402
+from workbench.project import Figure, report  # noqa: E402
 
 from resources.testing import FakeEndpoint  # noqa: E402
 from synth_assets.dagster_home import open_instance  # noqa: E402
@@ -84,16 +85,15 @@ def measure(kind: str, address: str, write: Write, count: int, folder: str) -> N
                 time.sleep(3)
             changed.append(ticks.measure())
         show(kind, count, "one changed", changed, 1)
-        print(f"{'':>7}cursor: {len(ticks.cursor or '') / 1000:.0f} kB")
+        size = f"{len(ticks.cursor or '') / 1000:.0f} kB"
+        report([Figure(f"cursor of {count:,} files ({kind})", size, "", None, "", None)])
 
 
 def show(kind: str, count: int, what: str, measured: list[tuple[float, int]], expected_runs: int) -> None:
     seconds = [second for second, _ in measured]
     assert {runs for _, runs in measured} == {expected_runs}, measured
-    print(
-        f"{kind:<6} {count:>6} files, {what:<16} "
-        f"median {statistics.median(seconds):6.3f} s, slowest {max(seconds):6.3f} s"
-    )
+    median, slowest = f"{statistics.median(seconds):.3f} s", f"slowest {max(seconds):.3f} s"
+    report([Figure(f"tick over {count:,} files ({kind}), {what}", median, "", None, "", None, slowest)])
 
 
 def local_writer(corpus: Path) -> Write:

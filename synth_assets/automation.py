@@ -23,7 +23,7 @@ from synth_assets.run_requests import RETRY_TAGS
 AUTOMATION = "automation"
 
 TICK_SECONDS = 10
-"""Each of the six levels of the graph waits for a tick; one takes 0.6 s of a core for 2,000 partition-assets."""
+"""Each of the eight levels of the graph waits for a tick; one takes 0.6 s of a core for 2,000 partition-assets."""
 
 
 class StaleByPlan(dg.AutomationCondition[dg.AssetKey]):
