@@ -14,6 +14,7 @@ from resources.inference import ServedModel
 from synth_assets.core.architecture import ModelArchitecture
 from synth_assets.core.cost import DEFAULT_CONCURRENCY, CostEstimate, estimate, total
 from synth_assets.core.costing import CostModel, cost_model
+from synth_assets.core.gpu_split import holding
 from synth_assets.core.hardware import Hardware
 from synth_assets.core.token_prices import TokenPrices, token_prices
 from synth_assets.core.waste import WastedCalls
@@ -44,7 +45,7 @@ class BillModels:
 
 
 class Prices:
-    """What a token of each strategy and model costs; raises SettingError where a model does not fit the hardware."""
+    """What a token of each strategy and model costs, on as many of the GPUs as its model needs."""
 
     def __init__(
         self,
@@ -62,10 +63,11 @@ class Prices:
         """As in the bill; from the calls themselves where no call of that strategy and model was answered."""
         used = self._usage.get((calls.strategy, calls.model)) or vars(calls)
         arch = self._models.architecture(calls.model)
+        hardware = _holding(arch, self._hardware, used)
         requests, prompt_tokens, completion_tokens = (
             used[name] for name in ("requests", "prompt_tokens", "completion_tokens")
         )
-        return token_prices(arch, self._hardware, requests, prompt_tokens, completion_tokens, self._concurrency)
+        return token_prices(arch, hardware, requests, prompt_tokens, completion_tokens, self._concurrency)
 
 
 def cost_rows(
@@ -77,16 +79,17 @@ def cost_rows(
 ) -> list[dict[str, Any]]:
     """Rows of `reports.cost`: one for each row of usage with its own model's figures, and their sum.
 
-    Each is priced with `concurrency` requests in flight, as in the plan. Prompt tokens from the server's cache are
-    neither computed nor billed; the cache itself is, as every context is.
+    Each is priced with `concurrency` requests in flight, as in the plan, and on as many of the GPUs as its model needs.
+    Prompt tokens from the server's cache are neither computed nor billed; the cache itself is, as every context is.
     """
     rows, actuals, expected = [], [], []
     for used in usage:
         arch = models.architecture(used["model"])
-        actual = _actual(arch, hardware, used, concurrency)
+        own = _holding(arch, hardware, used)
+        actual = _actual(arch, own, used, concurrency)
         before = estimate(
             arch,
-            hardware,
+            own,
             used["requests"],
             used["estimated_prompt_tokens"],
             used["estimated_completion_tokens"],
@@ -95,10 +98,19 @@ def cost_rows(
         actuals.append(actual)
         expected.append(before)
         wasted = wasted_usd.get((used["strategy"], used["model"]), 0.0)
-        rows.append(_row(used["strategy"], used["model"], hardware, actual, before, _cached(used), wasted))
+        rows.append(_row(used["strategy"], used["model"], own, actual, before, _cached(used), wasted))
     cached = sum(map(_cached, usage))
     wasted = sum(wasted_usd.values())
     return [*rows, _row("total", None, hardware, total(actuals), total(expected), cached, wasted)]
+
+
+def _holding(arch: ModelArchitecture, hardware: Hardware, used: Usage) -> Hardware:
+    """More of the GPUs where a model needs them, such as a large judge: one row without a price would leave no bill."""
+
+    def tokens(prefix: str) -> int:
+        return sum(used.get(f"{prefix}{side}_tokens") or 0 for side in ("prompt", "completion"))
+
+    return holding(arch, hardware, max(tokens(""), tokens("estimated_")) / max(used["requests"], 1))
 
 
 def _cached(used: Usage) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from synth_assets.core.architecture import ModelArchitecture
 from synth_assets.core.hardware import Hardware
+from synth_assets.core.roofline import flops_per_token, prefill_flops
 from synth_assets.core.throughput import throughput_estimate
 
 DEFAULT_CONCURRENCY = 64
@@ -19,22 +20,18 @@ DEFAULT_CONCURRENCY = 64
 def forward_flops(arch: ModelArchitecture, prompt_tokens: float, completion_tokens: float) -> float:
     """Forward FLOPs of one request: 2 N_active (P+G), plus attention of the prompt and of each decoded token.
 
-    Attention: 2 L d P² for the (causal) prompt and 4 L d c for a token at context c; L counts attention layers.
+    Attention: 2 L d P² for the (causal) prompt and 4 L d c for a token at context c; L counts attention layers. Those
+    with a window look back on no more than it, and latent attention has a width of its own in decode (`roofline`).
     """
-    attention_width = arch.attention_layers * arch.d_attn
-    contexts = completion_tokens * prompt_tokens + completion_tokens * max(completion_tokens - 1, 0) / 2
-    return (
-        2 * arch.active_params * (prompt_tokens + completion_tokens)
-        + 2 * attention_width * prompt_tokens**2
-        + 4 * attention_width * contexts
-    )
+    mean_context = prompt_tokens + max(completion_tokens - 1, 0) / 2
+    return prefill_flops(arch, prompt_tokens) + completion_tokens * flops_per_token(arch, mean_context)
 
 
 def total_forward_flops(arch: ModelArchitecture, requests: int, prompt_tokens: int, completion_tokens: int) -> float:
     """Forward FLOPs of many requests from their totals, as if all had the mean length.
 
-    The attention part is thereby a lower bound (it is convex in the length); at lengths of some hundred
-    tokens it is a few percent of the whole.
+    Without windows the attention part is thereby a lower bound (it is convex in the length); at lengths of some
+    hundred tokens it is a few percent of the whole.
     """
     if requests == 0:
         return 0.0

@@ -61,3 +61,10 @@ def gpus_needed(arch: ModelArchitecture, gpu: Gpu, context_tokens: float) -> int
         count for count in counts if memory_bytes(arch, Hardware(gpu, count, 0.0), 1, context_tokens).max_sequences >= 1
     )
     return next(holding, None)
+
+
+def holding(arch: ModelArchitecture, hardware: Hardware, context_tokens: float) -> Hardware:
+    """The hardware, or where it does not hold weights and one sequence, as many of them as do, if any number does."""
+    if possible_splits(arch, hardware, context_tokens):
+        return hardware
+    return hardware.of(gpus_needed(arch, hardware.gpu, context_tokens) or hardware.count)

@@ -112,3 +112,20 @@ def test_failed_calls_have_a_price_where_none_was_ever_answered() -> None:
     dear, free = waste_rows([failed, refused], Prices([], BillModels([]), HARDWARE).of, HARDWARE)
     assert dear["cost_usd"] > 0 == free["cost_usd"]
     assert (dear["requests"], free["requests"]) == (10, 10)
+
+
+def test_a_model_that_does_not_fit_is_billed_on_as_many_gpus_as_it_needs() -> None:
+    one = Hardware.parse("L40S")
+    rows = cost_rows([used(), used("judge", "Llama-3.3-70B")], BillModels([]), one, {})
+    assert [row["hardware"] for row in rows] == ["1xL40S", "4xL40S", "1xL40S"]
+    assert rows[1]["cost_usd"] > rows[0]["cost_usd"] > 0
+    waste = Prices([used("judge", "Llama-3.3-70B")], BillModels([]), one).of(
+        calls(strategy="judge", model="Llama-3.3-70B")
+    )
+    assert waste.completion_gpu_hours > 0
+
+
+def test_answers_of_which_no_tokens_are_known_are_in_the_bill_and_cost_nothing() -> None:
+    tokens = ("prompt_tokens", "completion_tokens", "estimated_prompt_tokens", "estimated_completion_tokens")
+    row, _ = bill(used(**dict.fromkeys(tokens, 0)))
+    assert (row["requests"], row["cost_usd"]) == (1000, 0)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -144,3 +146,11 @@ def test_the_comparison_takes_other_models() -> None:
 
 def test_requests_without_any_token_cost_nothing() -> None:
     assert estimate(DENSE_8B, FOUR_H100, 5, 0, 0) == CostEstimate(requests=5)
+
+
+def test_layers_with_a_window_look_back_on_no_more_than_it_and_latent_attention_has_a_width_of_its_own() -> None:
+    windowed, latent = find("gpt-oss-20b"), find("DeepSeek-V3")
+    everywhere = replace(windowed, windowed_layers=0)
+    assert forward_flops(windowed, 8000, 1000) < forward_flops(everywhere, 8000, 1000)
+    plain = replace(latent, decode_width=0)
+    assert forward_flops(latent, 1400, 1400) > 1.1 * forward_flops(plain, 1400, 1400)
