@@ -106,6 +106,8 @@ class Reader:
 
     def _look(self) -> dict[str, int]:
         self.looks += 1
+        # Two threads look: what the other one sees meanwhile may be newer than this look.
+        seen_before = frozenset(self._seen)
         if not self._lake.has_table("test.drops"):
             return {}
         generations: dict[str, set[int]] = {}
@@ -115,7 +117,7 @@ class Reader:
                 self.wrong.append(f"{row['curator_file']}: {row['n']} {row['what']} where there are {size}")
             generations.setdefault(row["curator_file"], set()).update((row["first"], row["last"]))
         self._seen |= set(generations)
-        self.wrong += [f"{name} is gone" for name in self._seen - set(generations)]
+        self.wrong += [f"{name} is gone" for name in seen_before - set(generations)]
         self.wrong += [f"{name} is a mix: {sorted(mixed)}" for name, mixed in generations.items() if len(mixed) > 1]
         if self._lake.has_table(COMPLETIONS):
             broken = self._lake.query(_BROKEN_BATCHES).to_pylist()
