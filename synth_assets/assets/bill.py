@@ -14,10 +14,11 @@ from resources.lake import Lake
 from resources.ledger import Ledger
 from resources.model_endpoint import ModelEndpoint
 from synth_assets.assets.keys import COST, JUDGE_SCORES, MERGED, WASTE
+from synth_assets.assets.measured import bill_models
 from synth_assets.assets.single_runs import materialize_table
 from synth_assets.assets.table_metadata import definition_metadata, markdown_table
 from synth_assets.assets.versions import RootVersions
-from synth_assets.core.bill import BillModels, cost_rows
+from synth_assets.core.bill import cost_rows
 from synth_assets.core.bill_tables import WASTE as WASTE_TABLE
 from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.tables import COST as COST_TABLE
@@ -52,14 +53,8 @@ def cost(
     """Every bought answer, beside what was expected when it was asked for."""
 
     def build() -> tuple[pa.Table, Mapping[str, Any]]:
-        models = BillModels([rephraser.known_model(), judge.known_model()])
-        rows = cost_rows(
-            ledger.usage_by_strategy().to_pylist(),
-            models,
-            settings.hardware,
-            _wasted_usd(lake),
-            settings.requests_in_flight,
-        )
+        models = bill_models(lake, settings, rephraser.known_model(), judge.known_model())
+        rows = cost_rows(ledger.usage_by_strategy().to_pylist(), models, settings.hardware, _wasted_usd(lake))
         table = pa.Table.from_pylist(rows, schema=COST_TABLE.schema)
         metadata: dict[str, Any] = {
             "plot": dg.MetadataValue.md(markdown_image(cost_chart(rows))),

@@ -52,8 +52,8 @@ def materialize_partitions(
 ) -> Iterator[Event]:
     """Materialize each partition of the run from `stream(partition)`, replacing its rows and drops in one transaction.
 
-    `failures` are the requests that failed in this run, to name the cause of documents without an answer. With several
-    partitions, each is followed, at the end, by a materialization of its own. `is_read_by_others` and the others are
+    `failures` are the requests that failed in this run, to name the cause of documents without an answer. Each partition
+    is followed, at the end, by a materialization of its own. `is_read_by_others` and the others are
     `PartitionTable`'s.
     """
     mark_run(context.instance, context.run)
@@ -88,9 +88,9 @@ def materialize_partitions(
         for partition, error in failed.items():
             yield _observed_failure(key, partition, error)
         raise dg.Failure(_failure_text(failed, len(partitions)), allow_retries=False)
-    yield _output(partitions, logged)
-    if len(partitions) > 1:
-        yield from logged
+    yield dg.MaterializeResult(metadata={"partitions": len(logged)})
+    # After Dagster's own, which give a root's partition, known from observations alone, the hash of nothing as version.
+    yield from logged
     for partition, error in failed.items():
         # After Dagster's own, which it logged for every partition of the output, so that this one counts.
         tags = {DATA_VERSION_TAG: "failed", FAILED_TAG: context.run_id}
@@ -124,18 +124,6 @@ def _goes_on_below(context: dg.AssetExecutionContext, key: dg.AssetKey) -> bool:
 
 def _observed_failure(key: dg.AssetKey, partition: str, error: str) -> dg.AssetObservation:
     return dg.AssetObservation(key, partition=partition, tags={FAILED_TAG: "true"}, metadata={"error": error})
-
-
-def _output(partitions: list[str], logged: list[dg.AssetMaterialization]) -> dg.MaterializeResult:
-    if len(partitions) > 1 or not logged:
-        return dg.MaterializeResult(metadata={"partitions": len(logged)})
-    only = logged[0]
-    tags = dict(only.tags or {})
-    return dg.MaterializeResult(
-        metadata=only.metadata,
-        data_version=dg.DataVersion(tags[DATA_VERSION_TAG]),
-        tags={UPSTREAM_TAG: tags[UPSTREAM_TAG]},
-    )
 
 
 def _unanswered_error(unanswered: list[Unanswered], failures: Mapping[str, Completion]) -> SynthError:

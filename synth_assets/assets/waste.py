@@ -13,11 +13,12 @@ from resources.lake import Lake
 from resources.ledger import Ledger
 from resources.model_endpoint import ModelEndpoint
 from synth_assets.assets.keys import JUDGE_SCORES, MERGED, NEAR_DUPLICATES, WASTE
+from synth_assets.assets.measured import bill_models
 from synth_assets.assets.single_runs import materialize_table
 from synth_assets.assets.table_metadata import definition_metadata, markdown_table
 from synth_assets.assets.versions import RootVersions
 from synth_assets.assets.waste_kinds import wasted_calls
-from synth_assets.core.bill import BillModels, Prices
+from synth_assets.core.bill import Prices
 from synth_assets.core.bill_tables import WASTE as WASTE_TABLE
 from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.strategy import Strategy
@@ -52,10 +53,8 @@ def build_waste_asset(strategies: Sequence[Strategy]) -> dg.AssetsDefinition:
         """Every bought answer and every failed call, looked up in the tables that should rest on it."""
 
         def build() -> tuple[pa.Table, Mapping[str, Any]]:
-            models = BillModels([rephraser.known_model(), judge.known_model()])
-            prices = Prices(
-                ledger.usage_by_strategy().to_pylist(), models, settings.hardware, settings.requests_in_flight
-            )
+            models = bill_models(lake, settings, rephraser.known_model(), judge.known_model())
+            prices = Prices(ledger.usage_by_strategy().to_pylist(), models, settings.hardware)
             rows = waste_rows(wasted_calls(lake, names), prices.of, settings.hardware)
             table = pa.Table.from_pylist(rows, schema=WASTE_TABLE.schema)
             metadata: dict[str, Any] = {

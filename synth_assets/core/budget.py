@@ -29,19 +29,17 @@ def typical_prices(
     arch: ModelArchitecture,
     hardware: Hardware,
     concurrency: float = DEFAULT_CONCURRENCY,
-    tokens_per_second: float | None = None,
+    reached: float = 1.0,
     limit_gpu_hours: float = math.inf,
 ) -> TokenPrices:
     """Prices of the throughput at typical lengths, as `estimate` has them for as many requests as the limit pays for.
 
-    A limit that pays for fewer requests than may be in flight never fills the GPUs: each token is dearer then. A
-    measured `tokens_per_second` puts the whole price on the completion. Raises SettingError as `estimate` does.
+    A limit that pays for fewer requests than may be in flight never fills the GPUs: each token is dearer then.
+    `reached` is the throughput as a multiple of the roofline's. Raises SettingError as `estimate` does.
     """
-    if tokens_per_second is not None:
-        return TokenPrices(0.0, hardware.count / 3600 / tokens_per_second)
     in_flight = max(int(concurrency), 1)
     while True:
-        prices = prices_in_flight(arch, hardware, in_flight, TYPICAL_PROMPT_TOKENS, TYPICAL_COMPLETION_TOKENS)
+        prices = prices_in_flight(arch, hardware, in_flight, TYPICAL_PROMPT_TOKENS, TYPICAL_COMPLETION_TOKENS, reached)
         paid_for = limit_gpu_hours / prices.gpu_hours(TYPICAL_PROMPT_TOKENS, TYPICAL_COMPLETION_TOKENS)
         if in_flight == 1 or paid_for >= in_flight:
             return prices

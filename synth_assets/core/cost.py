@@ -79,27 +79,24 @@ def estimate(
     prompt_tokens: int,
     completion_tokens: int,
     concurrency: float = DEFAULT_CONCURRENCY,
-    tokens_per_second: float | None = None,
+    reached: float = 1.0,
 ) -> CostEstimate:
     """The bill for `requests` with those token totals on that hardware.
 
-    `tokens_per_second` is a measured output rate of the whole hardware; without one the roofline's estimate
-    counts. Raises SettingError when the model does not fit the hardware.
+    `reached` is the throughput as a multiple of the roofline's (`pace`). Raises SettingError when the model does not
+    fit the hardware.
     """
     if not (prompt_tokens or completion_tokens):
         # Refused as too long, or of a server that reports no usage.
         return CostEstimate(requests)
-    if tokens_per_second is None:
-        pace = throughput_estimate(
-            arch,
-            hardware,
-            min(concurrency, requests),
-            prompt_tokens / requests,
-            completion_tokens / requests,
-        )
-        wall_seconds = requests / pace.requests_per_second
-    else:
-        wall_seconds = completion_tokens / tokens_per_second
+    pace = throughput_estimate(
+        arch,
+        hardware,
+        min(concurrency, requests),
+        prompt_tokens / requests,
+        completion_tokens / requests,
+    )
+    wall_seconds = requests / pace.requests_per_second / reached
     gpu_hours = wall_seconds * hardware.count / 3600
     return CostEstimate(
         requests=requests,

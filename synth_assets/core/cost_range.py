@@ -35,7 +35,7 @@ def estimate_range(
     """Bills for `requests` with those token totals; FLOPs have the range of the tokens only. Raises SettingError."""
 
     def bill(tokens: float, factor: float) -> CostEstimate:
-        made = estimate(arch, hardware, requests, prompt_tokens, round(tokens), concurrency, pace.tokens_per_second)
+        made = estimate(arch, hardware, requests, prompt_tokens, round(tokens), concurrency, pace.reached)
         return replace(
             made,
             wall_seconds=made.wall_seconds / factor,

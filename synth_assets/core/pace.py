@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from synth_assets.core.architecture import ModelArchitecture
+from synth_assets.core.gpu_split import possible_splits
 from synth_assets.core.hardware import Hardware
 from synth_assets.core.throughput import HIGH_FACTOR, LOW_FACTOR, throughput_estimate
 
@@ -27,14 +28,32 @@ SIMILAR_CONCURRENCY = 2.0
 
 @dataclass(frozen=True)
 class MeasuredRate:
-    """Output tokens per second of the whole hardware, with so many requests in flight."""
+    """Output tokens per second of the whole hardware, with so many requests in flight, over these requests."""
 
     source: str
     """The table it stands in."""
     tokens_per_second: float
     concurrency: float
+    requests: int
+    prompt_tokens: int
+    """Computed ones: without those from the server's cache."""
     completion_tokens: int
-    """Its weight beside others."""
+
+    def predicted_seconds(self, arch: ModelArchitecture, hardware: Hardware) -> float | None:
+        """What the roofline expects these requests to take; None where one of this length does not fit."""
+        if not (self.requests and self.completion_tokens):
+            return None
+        prompt_tokens, completion_tokens = self.prompt_tokens / self.requests, self.completion_tokens / self.requests
+        if not possible_splits(arch, hardware, prompt_tokens + completion_tokens):
+            return None
+        in_flight = max(self.concurrency, 1.0)
+        pace = throughput_estimate(arch, hardware, in_flight, prompt_tokens, completion_tokens)
+        return self.requests / pace.requests_per_second
+
+    @property
+    def seconds(self) -> float:
+        """What they took."""
+        return self.completion_tokens / self.tokens_per_second
 
 
 @dataclass(frozen=True)
@@ -42,39 +61,30 @@ class Pace:
     """The throughput of a bill. `slowest` and `fastest` are factors on it, at most and at least 1."""
 
     source: str = ROOFLINE
-    tokens_per_second: float | None = None
-    """None: by the roofline, for the lengths at hand."""
+    reached: float = 1.0
+    """As a multiple of what the roofline expects of the lengths and requests in flight at hand."""
     slowest: float = LOW_FACTOR
     fastest: float = HIGH_FACTOR
 
 
 def choose_pace(
-    rates: Sequence[MeasuredRate],
-    arch: ModelArchitecture,
-    hardware: Hardware,
-    concurrency: float,
-    prompt_tokens: float,
-    completion_tokens: float,
+    rates: Sequence[MeasuredRate], arch: ModelArchitecture, hardware: Hardware, concurrency: float
 ) -> Pace:
-    """The mean of the measured rates that this hardware can have had at about this concurrency, else the roofline.
+    """What the measured rates reached of the roofline, where this hardware can have had them at about this concurrency.
 
-    Rates of the first source that has any count, weighted by their tokens; the range holds all of them. Raises
-    SettingError when the model does not fit the hardware.
+    Each rate is held against the roofline for its own lengths, so that long prompts do not make a server look slow. Of
+    the rates of the first source that has any, the times are added up; the range holds all of them.
     """
-    if not rates:
-        return Pace()
-    ideal = throughput_estimate(arch, hardware, concurrency, prompt_tokens, completion_tokens).output_tokens_per_second
-
-    def is_comparable(rate: MeasuredRate) -> bool:
-        is_similar = 1 / SIMILAR_CONCURRENCY <= rate.concurrency / concurrency <= SIMILAR_CONCURRENCY
-        return is_similar and 1 / MOST_DIFFERENT <= rate.tokens_per_second / ideal <= MOST_DIFFERENT
-
-    comparable = [rate for rate in rates if rate.completion_tokens > 0 and is_comparable(rate)]
-    chosen = [rate for rate in comparable if rate.source == comparable[0].source]
+    comparable: list[tuple[MeasuredRate, float]] = []
+    for rate in rates:
+        if not 1 / SIMILAR_CONCURRENCY <= rate.concurrency / concurrency <= SIMILAR_CONCURRENCY:
+            continue
+        predicted = rate.predicted_seconds(arch, hardware)
+        if predicted is not None and 1 / MOST_DIFFERENT <= predicted / rate.seconds <= MOST_DIFFERENT:
+            comparable.append((rate, predicted))
+    chosen = [each for each in comparable if each[0].source == comparable[0][0].source]
     if not chosen:
         return Pace()
-    tokens = sum(rate.completion_tokens for rate in chosen)
-    seconds = sum(rate.completion_tokens / rate.tokens_per_second for rate in chosen)
-    mean = tokens / seconds
-    measured = [rate.tokens_per_second / mean for rate in chosen]
-    return Pace(chosen[0].source, mean, min(*measured, 1 / MEASURED_BAND), max(*measured, MEASURED_BAND))
+    reached = sum(predicted for _, predicted in chosen) / sum(rate.seconds for rate, _ in chosen)
+    factors = [predicted / rate.seconds / reached for rate, predicted in chosen]
+    return Pace(chosen[0][0].source, reached, min(*factors, 1 / MEASURED_BAND), max(*factors, MEASURED_BAND))

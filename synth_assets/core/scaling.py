@@ -64,10 +64,9 @@ def scaling_table(
     *,
     factors: Sequence[int] = (1, 10, 100, 1000),
     concurrency: float = DEFAULT_CONCURRENCY,
-    tokens_per_second: float | None = None,
+    reached: float = 1.0,
 ) -> list[ScalingRow]:
-    """One row for each factor; empty where `base` has no request. `tokens_per_second`: a measured output
-    rate."""
+    """One row for each factor; empty where `base` has no request. `reached` as in `estimate`."""
     if base.requests == 0 or documents == 0:
         return []
     return [
@@ -81,9 +80,9 @@ def scaling_table(
                 base.prompt_tokens * factor,
                 base.completion_tokens * factor,
                 concurrency,
-                tokens_per_second,
+                reached,
             ),
-            _server_limit(base, factor, arch, hardware, concurrency, tokens_per_second),
+            _server_limit(base, factor, arch, hardware, concurrency),
         )
         for factor in factors
     ]
@@ -116,10 +115,7 @@ def _server_limit(
     arch: ModelArchitecture,
     hardware: Hardware,
     concurrency: float,
-    tokens_per_second: float | None,
 ) -> str:
-    if tokens_per_second is not None:
-        return f"measured at {tokens_per_second:,.0f} tokens/s"
     return throughput_estimate(
         arch,
         hardware,

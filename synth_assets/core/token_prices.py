@@ -37,6 +37,7 @@ def token_prices(
     prompt_tokens: int,
     completion_tokens: int,
     concurrency: float = DEFAULT_CONCURRENCY,
+    reached: float = 1.0,
 ) -> TokenPrices:
     """The prices at which `estimate`'s bill for these totals is shared out by the time that each kind of token takes.
 
@@ -45,18 +46,23 @@ def token_prices(
     if not requests or not (prompt_tokens or completion_tokens):
         return TokenPrices(0.0, 0.0)
     in_flight = min(concurrency, requests)
-    return prices_in_flight(arch, hardware, in_flight, prompt_tokens / requests, completion_tokens / requests)
+    return prices_in_flight(arch, hardware, in_flight, prompt_tokens / requests, completion_tokens / requests, reached)
 
 
 def prices_in_flight(
-    arch: ModelArchitecture, hardware: Hardware, in_flight: float, prompt_tokens: float, completion_tokens: float
+    arch: ModelArchitecture,
+    hardware: Hardware,
+    in_flight: float,
+    prompt_tokens: float,
+    completion_tokens: float,
+    reached: float = 1.0,
 ) -> TokenPrices:
     """The prices while so many requests of that mean length are in flight: the time that each kind of token takes.
 
     Raises SettingError when the model does not fit the hardware.
     """
     pace = throughput_estimate(arch, hardware, in_flight, prompt_tokens, completion_tokens)
-    gpu_hours_per_second = hardware.count / 3600
+    gpu_hours_per_second = hardware.count / 3600 / reached
     return TokenPrices(
         gpu_hours_per_second * pace.prefill_seconds_per_request / prompt_tokens if prompt_tokens else 0.0,
         gpu_hours_per_second * pace.decode_seconds_per_token if completion_tokens else 0.0,

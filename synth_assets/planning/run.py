@@ -18,8 +18,9 @@ from resources.errors import SettingError
 from resources.generations import start_generation
 from synth_assets.assets.check_outcomes import CheckOutcomes
 from synth_assets.assets.dead_runs import PROCESS_TAG, end_dead_runs, process_mark
-from synth_assets.assets.keys import ASKED_FOR_BY_NAME, JUDGE_SCORES, PERPLEXITY, table_key
+from synth_assets.assets.keys import ASKED_FOR_BY_NAME, COST, ESTIMATES, JUDGE_SCORES, PERPLEXITY, WASTE, table_key
 from synth_assets.assets.rephrased import begin_buying, candidate_counts, in_buying_order, request_planner
+from synth_assets.assets.reports import HTML_KEY
 from synth_assets.assets.roots import observe_roots
 from synth_assets.assets.versions import UPSTREAM_TAG, Versions
 from synth_assets.core.strategy import Strategy
@@ -48,6 +49,10 @@ class RunSummary:
     wall_seconds: float = 0.0
     generation: int | None = None
     """The generation of answers that this run has started."""
+
+
+BILL = (WASTE, ESTIMATES, COST)
+"""In the order in which one rests on the other."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,7 @@ class StaleRunner:
         for level in levels:
             self._settle_checks(level, started_at, bad, summary)
             self._run_level(level, selection, bad, summary)
+        self._bring_the_bill(selection, bad, summary)
         summary.errors += blocking_texts(summary.blocked)
         summary.wall_seconds = time.monotonic() - started
         return summary
@@ -159,6 +165,16 @@ class StaleRunner:
             purchases.stop()
             raise
         self._progress.end()
+
+    def _bring_the_bill(self, selection: RunSelection, bad: set[AssetPartition], summary: RunSummary) -> None:
+        """What was spent is in the bill, also where nothing above it could be made: after a budget, or failures."""
+        bought = self._project.purchases.total()
+        if not (bought.requests_sent or bought.failures):
+            return
+        for key in BILL:
+            if (key, None) not in (*summary.materialized, *summary.failed):
+                self._materialize(key, [StalePartition(key, None, "upstream")], bad, summary)
+        self._run_level([HTML_KEY], selection, bad, summary)
 
     def _in_buying_order(self, keys: Iterable[dg.AssetKey]) -> list[dg.AssetKey]:
         """What is bought first is made first: it is made while the rest is bought."""

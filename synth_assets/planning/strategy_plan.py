@@ -90,7 +90,7 @@ def priced(counts: Counts, prices: Prices, length: OutputLength) -> StrategyPlan
         counts.avoided_prompt_tokens,
         counts.avoided_completion_tokens,
         prices.concurrency,
-        pace.tokens_per_second,
+        pace.reached,
     )
     return StrategyPlan(
         to_generate=counts.to_generate,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resources.inference import ServedModel
-from synth_assets.core.bill import BillModels, Prices, cost_rows
+from synth_assets.core.bill import BillModels, Load, Prices, cost_rows
 from synth_assets.core.cost import estimate
 from synth_assets.core.hardware import Hardware
 from synth_assets.core.models import find
@@ -81,16 +81,24 @@ def test_nothing_bought_is_a_total_of_nothing() -> None:
     )
 
 
-@given(prompt=TOKENS, completion=TOKENS, requests=st.integers(1, 10**6), parts=st.lists(st.floats(0, 1), max_size=5))
-def test_parts_of_a_bill_cost_as_much_as_the_whole(prompt: int, completion: int, requests: int, parts: list[float]):
+@given(
+    prompt=TOKENS,
+    completion=TOKENS,
+    requests=st.integers(1, 10**6),
+    parts=st.lists(st.floats(0, 1), max_size=5),
+    reached=st.floats(0.1, 10),
+)
+def test_parts_of_a_bill_cost_as_much_as_the_whole(
+    prompt: int, completion: int, requests: int, parts: list[float], reached: float
+):
     arch = find("Qwen3-8B")
     # A request has room for some thousand tokens; more would not fit the hardware.
     prompt, completion = min(prompt, 4000 * requests), min(completion, 4000 * requests)
-    prices = token_prices(arch, HARDWARE, requests, prompt, completion)
+    prices = token_prices(arch, HARDWARE, requests, prompt, completion, 64, reached)
     if not (prompt or completion):
         assert prices.gpu_hours(1, 1) == 0
         return
-    whole = estimate(arch, HARDWARE, requests, prompt, completion).gpu_hours
+    whole = estimate(arch, HARDWARE, requests, prompt, completion, 64, reached).gpu_hours
     assert prices.gpu_hours(prompt, completion) == pytest.approx(whole)
     shares = [part / (sum(parts) or 1) for part in parts]
     pieces = sum(prices.gpu_hours(prompt * share, completion * share) for share in shares)
@@ -104,6 +112,20 @@ def test_everything_wasted_costs_what_the_bill_says() -> None:
     (wasted,) = waste_rows([everything], Prices([usage], BillModels([]), HARDWARE).of, HARDWARE)
     assert wasted["cost_usd"] == pytest.approx(row["cost_usd"])
     assert wasted["gpu_hours"] == pytest.approx(row["gpu_hours"])
+
+
+def test_each_model_is_priced_at_the_pace_of_its_own_server_and_so_is_its_waste() -> None:
+    paces = {"Qwen3-8B": Load(8, 0.5), "Llama-3.1-8B": Load(64, 2.0)}
+    models = BillModels([], lambda model, _hardware: paces[model.name])
+    usage = [used(model="Qwen3-8B", cached_prompt_tokens=50_000), used("judge")]
+    for row, each in zip(cost_rows(usage, models, HARDWARE, {}), usage, strict=False):
+        arch, load = find(each["model"]), paces[each["model"]]
+        expected = estimate(arch, HARDWARE, 1000, 600_000, 300_000, load.in_flight, load.reached)
+        assert row["estimated_cost_usd"] == pytest.approx(expected.cost_usd)
+        figures = {name: each[name] for name in ("requests", "prompt_tokens", "cached_prompt_tokens")}
+        everything = calls(strategy=each["strategy"], model=each["model"], completion_tokens=200_000, **figures)
+        (wasted,) = waste_rows([everything], Prices(usage, models, HARDWARE).of, HARDWARE)
+        assert wasted["cost_usd"] == pytest.approx(row["cost_usd"])
 
 
 def test_failed_calls_have_a_price_where_none_was_ever_answered() -> None:

@@ -183,13 +183,13 @@ def test_dollars_are_gpu_hours_at_the_price_and_the_tighter_limit_holds():
 
 
 @pytest.mark.parametrize("arch", [DENSE_8B, NEMOTRON_3_NANO])
-@pytest.mark.parametrize("rate", [None, 2000.0])
-def test_prices_add_up_to_what_the_plan_says_of_many_requests(arch, rate):
+@pytest.mark.parametrize("reached", [1.0, 0.6])
+def test_prices_add_up_to_what_the_plan_says_of_many_requests(arch, reached):
     hardware = Hardware.parse("4xH100-SXM")
-    planned = estimate(arch, hardware, 1000, 700_000, 320_000, 64, rate)
-    assert typical_prices(arch, hardware, 64, rate).gpu_hours(700_000, 320_000) == pytest.approx(planned.gpu_hours)
-    longer = estimate(arch, hardware, 1000, 1_200_000, 200_000, 64, rate)
-    assert typical_prices(arch, hardware, 64, rate).gpu_hours(1_200_000, 200_000) == pytest.approx(
+    planned = estimate(arch, hardware, 1000, 700_000, 320_000, 64, reached)
+    assert typical_prices(arch, hardware, 64, reached).gpu_hours(700_000, 320_000) == pytest.approx(planned.gpu_hours)
+    longer = estimate(arch, hardware, 1000, 1_200_000, 200_000, 64, reached)
+    assert typical_prices(arch, hardware, 64, reached).gpu_hours(1_200_000, 200_000) == pytest.approx(
         longer.gpu_hours, rel=0.15
     )
 

@@ -55,12 +55,13 @@ def test_dollars_follow_from_gpu_hours_and_from_rates() -> None:
     assert usd_per_million_tokens(FOUR_H100, 10_000) == pytest.approx(12 / 36)
 
 
-def test_an_estimate_from_a_measured_rate_is_plain_arithmetic() -> None:
-    bill = estimate(NEMOTRON_3_NANO, FOUR_H100, 100, 60_000, 36_000, tokens_per_second=1000)
-    assert bill.wall_seconds == pytest.approx(36)
-    assert bill.gpu_hours == pytest.approx(4 * 36 / 3600)
-    assert bill.cost_usd == pytest.approx(3 * 4 * 36 / 3600)
-    assert bill.flops == pytest.approx(100 * forward_flops(NEMOTRON_3_NANO, 600, 360))
+def test_a_server_that_reaches_half_of_the_roofline_takes_twice_the_time_and_the_same_arithmetic() -> None:
+    ideal = estimate(NEMOTRON_3_NANO, FOUR_H100, 100, 60_000, 36_000)
+    bill = estimate(NEMOTRON_3_NANO, FOUR_H100, 100, 60_000, 36_000, reached=0.5)
+    assert bill.wall_seconds == pytest.approx(2 * ideal.wall_seconds)
+    assert bill.gpu_hours == pytest.approx(4 * bill.wall_seconds / 3600)
+    assert bill.cost_usd == pytest.approx(3 * bill.gpu_hours)
+    assert bill.flops == ideal.flops == pytest.approx(100 * forward_flops(NEMOTRON_3_NANO, 600, 360))
 
 
 def test_no_requests_cost_nothing() -> None:
@@ -95,11 +96,13 @@ def test_a_model_that_does_not_fit_the_hardware_is_refused_with_a_remedy() -> No
 
 def test_a_range_takes_fewer_tokens_fast_and_more_tokens_slowly() -> None:
     tokens = TokenRange(20_000, 30_000, 60_000)
-    bills = estimate_range(DENSE_8B, FOUR_H100, 100, 60_000, tokens, 64, Pace("measured", 1000, 0.5, 2.0))
-    assert [bill.wall_seconds for bill in (bills.low, bills.expected, bills.high)] == pytest.approx([10, 30, 120])
-    assert bills.high.cost_usd == pytest.approx(4 * bills.expected.cost_usd)
+    bills = estimate_range(DENSE_8B, FOUR_H100, 100, 60_000, tokens, 64, Pace("measured", 0.8, 0.5, 2.0))
+    ideal = [estimate(DENSE_8B, FOUR_H100, 100, 60_000, count).wall_seconds for count in (20_000, 30_000, 60_000)]
+    assert [bill.wall_seconds for bill in (bills.low, bills.expected, bills.high)] == pytest.approx(
+        [ideal[0] / 0.8 / 2, ideal[1] / 0.8, ideal[2] / 0.8 / 0.5]
+    )
     assert bills.low.flops < bills.expected.flops < bills.high.flops
-    assert bills.expected == estimate(DENSE_8B, FOUR_H100, 100, 60_000, 30_000, tokens_per_second=1000)
+    assert bills.expected == estimate(DENSE_8B, FOUR_H100, 100, 60_000, 30_000, reached=0.8)
 
 
 def test_scaling_is_linear_in_the_documents_and_names_the_limit() -> None:
@@ -114,8 +117,8 @@ def test_scaling_is_linear_in_the_documents_and_names_the_limit() -> None:
 
 
 def test_a_server_that_outruns_the_client_is_limited_by_the_client() -> None:
-    base = estimate(DENSE_8B, FOUR_H100, 1000, 100_000, 10_000, tokens_per_second=1e6)
-    row = scaling_table(base, 1000, DENSE_8B, FOUR_H100, factors=(1,), tokens_per_second=1e6)[0]
+    base = estimate(DENSE_8B, FOUR_H100, 1000, 100_000, 10_000, reached=1e4)
+    row = scaling_table(base, 1000, DENSE_8B, FOUR_H100, factors=(1,), reached=1e4)[0]
     assert row.limit.startswith("client")
     assert row.documents_per_second == pytest.approx(CLIENT_REQUESTS_PER_SECOND)
 

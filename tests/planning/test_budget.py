@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from synth_assets.assets.keys import table_key
+from synth_assets.assets.keys import MERGED, table_key
 from synth_assets.assets.measured import prices_of
 from synth_assets.commands.run import _budget_as_json, _say_what_the_budget_left
 from synth_assets.core.budget import TYPICAL_COMPLETION_TOKENS, TYPICAL_PROMPT_TOKENS
@@ -58,3 +58,18 @@ def test_a_run_ends_before_its_budget_is_exceeded_and_the_next_one_completes_it(
     assert workplace.server.request_count == DOCUMENTS
     assert _budget_as_json(project.purchases) is None
     assert workplace.rows("SELECT count(*) AS n FROM rephrased.distill") == [{"n": DOCUMENTS}]
+
+
+def test_what_a_budget_has_bought_is_billed_also_where_no_table_above_the_bill_is_whole(workplace, make_article, price):
+    workplace.write("a.jsonl", [make_article(number) for number in range(DOCUMENTS)])
+    limit = price.gpu_hours(9 * TYPICAL_PROMPT_TOKENS, 9 * TYPICAL_COMPLETION_TOKENS)
+    workplace.environment |= {
+        "JUDGE_SHARE": "0", "MAX_OUTPUT_TOKENS": str(MAX_OUTPUT_TOKENS), "MAX_GPU_HOURS": str(limit),
+    }  # fmt: skip
+    summary, _ = workplace.run(strategies=["distill"])
+    assert (MERGED, "a.jsonl") not in summary.materialized
+    billed = "SELECT requests FROM reports.cost WHERE strategy = 'distill'"
+    assert workplace.rows(billed) == [{"requests": workplace.server.request_count}]
+
+    summary, _ = workplace.run(strategies=["distill"])
+    assert workplace.rows(billed) == [{"requests": workplace.server.request_count}], "the bill follows each pass"

@@ -65,6 +65,17 @@ def test_after_a_run_nothing_is_stale_for_either(made):
     assert (ours, theirs) == (set(), set())
 
 
+def test_one_file_alone_is_unchanged_for_both_after_its_run(workplace, make_article):
+    """A run of one partition has tags from Dagster, which knows no version of what was only observed."""
+    workplace.overrides["strategies"] = [DISTILL]
+    workplace.write("a.jsonl", [make_article(1)])
+    workplace.run(has_measures=True)
+    assert both(workplace) == (set(), set())
+    project = workplace.project()
+    versions = Versions(workplace.instance, project_defs(project).resolve_asset_graph(), project.roots)
+    assert file_changes(versions).as_dict() == {"new": [], "changed": [], "deleted": [], "unchanged": ["a.jsonl"]}
+
+
 def edited_file(workplace: Any, make_article: Any) -> None:
     workplace.write("a.jsonl", [make_article(1), make_article(7)])
 
