@@ -153,6 +153,7 @@ def build_project(settings: Settings, **overrides: Any) -> Project:
             judge,
             reference.identity,
             lambda: evaluation_sets.version(),
+            settings.hardware,
             lambda: read_generations(lake),
         ),
     )

@@ -33,6 +33,7 @@ SHAPE: dict[str, tuple[str, bool, set[str]]] = {
     "curator/files": ("curator", True, set()),
     "serving/rephraser": ("serving", False, set()),
     "serving/judge": ("serving", False, set()),
+    "serving/hardware": ("serving", False, set()),
     "serving/perplexity_reference": ("serving", False, set()),
     "serving/baseline": ("serving", False, {"serving/rephraser"}),
     "evaluation/sets": ("evaluation", False, set()),
@@ -47,8 +48,13 @@ SHAPE: dict[str, tuple[str, bool, set[str]]] = {
     "metrics/source_support": ("metrics", True, {"merged/documents", "serving/perplexity_reference"}),
     "merged/near_duplicates": ("merged", False, {"metrics/signatures"}),
     "metrics/judge_scores": ("metrics", True, {"merged/documents", "serving/judge"}),
-    "reports/waste": ("reports", False, {"merged/documents", "metrics/judge_scores", "merged/near_duplicates"}),
-    "reports/cost": ("reports", False, {"merged/documents", "metrics/judge_scores", "reports/waste"}),
+    "reports/waste": (
+        "reports", False,
+        {"merged/documents", "metrics/judge_scores", "merged/near_duplicates", "serving/hardware"},
+    ),
+    "reports/cost": (
+        "reports", False, {"merged/documents", "metrics/judge_scores", "reports/waste", "serving/hardware"},
+    ),
     "reports/estimates": ("reports", False, {"merged/documents", "metrics/judge_scores"}),
     "reports/quality": ("reports", False, {"metrics/perplexity", "metrics/judge_scores"}),
     "reports/html": (

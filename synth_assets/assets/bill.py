@@ -13,7 +13,7 @@ import pyarrow as pa
 from resources.lake import Lake
 from resources.ledger import Ledger
 from resources.model_endpoint import ModelEndpoint
-from synth_assets.assets.keys import COST, JUDGE_SCORES, MERGED, WASTE
+from synth_assets.assets.keys import COST, HARDWARE, JUDGE_SCORES, MERGED, WASTE
 from synth_assets.assets.measured import bill_models
 from synth_assets.assets.single_runs import materialize_table
 from synth_assets.assets.table_metadata import definition_metadata, markdown_table
@@ -34,7 +34,7 @@ _SHOWN = (
 
 @dg.asset(
     key=COST,
-    deps=[MERGED, JUDGE_SCORES, WASTE],
+    deps=[MERGED, JUDGE_SCORES, WASTE, HARDWARE],
     group_name="reports",
     kinds={"duckdb"},
     description=COST_TABLE.description,

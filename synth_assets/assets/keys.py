@@ -14,6 +14,7 @@ REPHRASER = dg.AssetKey(["serving", "rephraser"])
 JUDGE = dg.AssetKey(["serving", "judge"])
 PERPLEXITY_REFERENCE = dg.AssetKey(["serving", "perplexity_reference"])
 EVALUATION_SETS = dg.AssetKey(["evaluation", "sets"])
+HARDWARE = dg.AssetKey(["serving", "hardware"])
 
 CURATED = dg.AssetKey(["seed", "curated_documents"])
 MERGED = dg.AssetKey(["merged", "documents"])
@@ -86,7 +87,14 @@ EVALUATION_ROOT = dg.AssetSpec(
 )
 """Observed as the models are; its version is `none` where no sets are configured."""
 
-WHOLE_ROOTS = [*MODEL_ROOTS, EVALUATION_ROOT]
+HARDWARE_ROOT = dg.AssetSpec(
+    HARDWARE,
+    group_name="serving",
+    description="The hardware that costs are computed for, and its price: `COST_HARDWARE`, `COST_GPU_HOUR_USD`.",
+)
+"""What the bill rests on besides the tables: another price is another bill, and asks no model."""
+
+WHOLE_ROOTS = [*MODEL_ROOTS, EVALUATION_ROOT, HARDWARE_ROOT]
 """The roots that have no partitions."""
 
 WHOLE_ROOT_KEYS = tuple(spec.key for spec in WHOLE_ROOTS)

@@ -11,8 +11,9 @@ import math
 from resources.inference import ServedModel
 from resources.lake import Lake
 from synth_assets.core.bill import BillModels, Load
-from synth_assets.core.budget import typical_prices
+from synth_assets.core.budget import TYPICAL_COMPLETION_TOKENS, TYPICAL_PROMPT_TOKENS, typical_prices
 from synth_assets.core.costing import cost_model
+from synth_assets.core.gpu_split import holding
 from synth_assets.core.hardware import Hardware
 from synth_assets.core.pace import MeasuredRate, Pace, choose_pace
 from synth_assets.core.token_prices import TokenPrices
@@ -71,17 +72,24 @@ def prices_of(
     limit_gpu_hours: float = math.inf,
     servers: int = 1,
 ) -> TokenPrices:
-    """What a token of this model costs, at the pace of its bills, in a run with that limit. Raises SettingError."""
-    pace = pace_of(lake, model, hardware, concurrency, servers)
+    """What a token of this model costs, at the pace of its bills, in a run with that limit.
+
+    As in the bill, a model that does not fit the hardware has as many of its GPUs as it needs. Raises SettingError
+    where no number of them holds it.
+    """
     arch = cost_model(model).architecture
-    return typical_prices(arch, hardware, concurrency, pace.reached, limit_gpu_hours)
+    own = holding(arch, hardware, TYPICAL_PROMPT_TOKENS + TYPICAL_COMPLETION_TOKENS)
+    pace = pace_of(lake, model, own, concurrency, servers)
+    return typical_prices(arch, own, concurrency, pace.reached, limit_gpu_hours)
 
 
 def bill_models(lake: Lake, settings: Settings, rephraser: ServedModel | None, judge: ServedModel | None) -> BillModels:
     """The models of the bill, each priced as in the plan: with the requests in flight, and at the pace, of its part."""
 
     def load(model: ServedModel, hardware: Hardware) -> Load:
-        is_judge = judge is not None and model.name == judge.name and (rephraser is None or model.name != rephraser.name)
+        is_judge = (
+            judge is not None and model.name == judge.name and (rephraser is None or model.name != rephraser.name)
+        )
         in_flight = settings.judge_requests_in_flight if is_judge else settings.requests_in_flight
         servers = settings.judge_server_count if is_judge else settings.server_count
         return Load(in_flight, pace_of(lake, model, hardware, in_flight, servers).reached)

@@ -52,8 +52,8 @@ def materialize_partitions(
 ) -> Iterator[Event]:
     """Materialize each partition of the run from `stream(partition)`, replacing its rows and drops in one transaction.
 
-    `failures` are the requests that failed in this run, to name the cause of documents without an answer. Each partition
-    is followed, at the end, by a materialization of its own. `is_read_by_others` and the others are
+    `failures` are the requests that failed in this run, to name the cause of documents without an answer. Each
+    partition is followed, at the end, by a materialization of its own. `is_read_by_others` and the others are
     `PartitionTable`'s.
     """
     mark_run(context.instance, context.run)

@@ -1,4 +1,4 @@
-"""The live versions of what the graph rests on: Curator files, three models, evaluation sets, generations of answers.
+"""The live versions of what the graph rests on: files, models, evaluation sets, hardware, generations of answers.
 
 In: looking, once for each process and root. Out: deciding what a changed version means (`versions`, `planning`).
 """
@@ -16,6 +16,7 @@ from synth_assets.assets.keys import (
     CURATOR_FILES,
     EVALUATION_SETS,
     GENERATIONS_PREFIX,
+    HARDWARE,
     JUDGE,
     PERPLEXITY_REFERENCE,
     REPHRASER,
@@ -24,6 +25,7 @@ from synth_assets.assets.keys import (
     table_key,
 )
 from synth_assets.assets.versions import DATA_VERSION_TAG, PartitionVersions, RootVersions
+from synth_assets.core.hardware import Hardware
 from synth_assets.core.tables import rephrased
 from synth_assets.curator_folder import CuratorFolder
 
@@ -41,6 +43,7 @@ class Roots:
         judge: ModelEndpoint,
         reference_identity: Callable[[], str],
         evaluation_version: Callable[[], str],
+        hardware: Hardware,
         read_generations: Callable[[], Generations],
     ) -> None:
         self._looks: dict[dg.AssetKey, Callable[[], PartitionVersions]] = {
@@ -49,6 +52,7 @@ class Roots:
             JUDGE: lambda: {None: model_version(judge)},
             PERPLEXITY_REFERENCE: lambda: {None: reference_identity()},
             EVALUATION_SETS: lambda: {None: evaluation_version()},
+            HARDWARE: lambda: {None: f"{hardware.name} at {hardware.usd_per_gpu_hour:g} USD"},
         }
         self._seen: dict[dg.AssetKey, PartitionVersions] = {}
         self._read_generations = read_generations

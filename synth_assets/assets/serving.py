@@ -15,9 +15,8 @@ from synth_assets.assets.keys import BASELINE, REPHRASER
 from synth_assets.assets.single_runs import materialize_table
 from synth_assets.assets.table_metadata import definition_metadata, markdown_table
 from synth_assets.assets.versions import RootVersions
-from synth_assets.core.architecture import ModelArchitecture
 from synth_assets.core.code_fingerprint import code_fingerprint
-from synth_assets.core.costing import cost_model
+from synth_assets.core.costing import CostModel, cost_model
 from synth_assets.core.hardware import Hardware
 from synth_assets.core.tables import BASELINE as BASELINE_TABLE
 from synth_assets.core.throughput import mbu, mfu
@@ -64,7 +63,7 @@ def baseline(
             prompts = baseline_prompts(max(SEQUENTIAL_PROMPTS, concurrency))
             sample = measure_throughput(url, model.name, prompts, config.max_tokens, concurrency, vllm.api_key())
             context.log.info(f"concurrency {concurrency}: {sample.tokens_per_second:.1f} tokens/s")
-            rows.append(_row(sample, model.name, url, settings.hardware, settings.server_count, known.architecture))
+            rows.append(_row(sample, model.name, url, settings.hardware, settings.server_count, known))
         table = pa.Table.from_pylist(rows, schema=BASELINE_TABLE.schema)
         plot = markdown_image(throughput_chart(rows))
         metadata = {
@@ -84,7 +83,7 @@ def _concurrencies(limit: int) -> list[int]:
 
 
 def _row(
-    sample: ThroughputSample, model: str, base_url: str, hardware: Hardware, servers: int, arch: ModelArchitecture
+    sample: ThroughputSample, model: str, base_url: str, hardware: Hardware, servers: int, known: CostModel
 ) -> dict[str, Any]:
     # One of the servers was asked: it has its share of the GPUs.
     own = hardware.of(max(1, hardware.count // servers))
@@ -100,6 +99,7 @@ def _row(
         "completion_tokens": sample.completion_tokens,
         "wall_seconds": sample.wall_seconds,
         "tokens_per_second": rate,
-        "mfu": mfu(arch, own, rate),
-        "mbu": mbu(arch, own, rate, sample.concurrency, context_tokens),
+        # The shares of a stand-in would be no measurement.
+        "mfu": None if known.warning else mfu(known.architecture, own, rate),
+        "mbu": None if known.warning else mbu(known.architecture, own, rate, sample.concurrency, context_tokens),
     }

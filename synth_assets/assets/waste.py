@@ -12,7 +12,7 @@ import pyarrow as pa
 from resources.lake import Lake
 from resources.ledger import Ledger
 from resources.model_endpoint import ModelEndpoint
-from synth_assets.assets.keys import JUDGE_SCORES, MERGED, NEAR_DUPLICATES, WASTE
+from synth_assets.assets.keys import HARDWARE, JUDGE_SCORES, MERGED, NEAR_DUPLICATES, WASTE
 from synth_assets.assets.measured import bill_models
 from synth_assets.assets.single_runs import materialize_table
 from synth_assets.assets.table_metadata import definition_metadata, markdown_table
@@ -34,7 +34,7 @@ def build_waste_asset(strategies: Sequence[Strategy]) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=WASTE,
-        deps=[MERGED, JUDGE_SCORES, NEAR_DUPLICATES],
+        deps=[MERGED, JUDGE_SCORES, NEAR_DUPLICATES, HARDWARE],
         group_name="reports",
         kinds={"duckdb"},
         description=WASTE_TABLE.description,

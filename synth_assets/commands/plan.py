@@ -13,6 +13,7 @@ from rich.table import Table
 
 from resources.errors import SettingError
 from resources.generations import read_generations
+from resources.inference import ServedModel
 from synth_assets.assets.versions import Versions
 from synth_assets.cli import emit
 from synth_assets.commands.opening import Opened, open_project
@@ -24,6 +25,9 @@ from synth_assets.planning.files import file_changes
 from synth_assets.planning.run import RunSelection, check_selection, regenerated_strategies
 from synth_assets.planning.stale import StalePlanner
 from synth_assets.planning.strategy_plan import total_plan
+
+PIPE_WIDTH = 100
+"""Columns of a plan that goes into a file: rich takes 80 there, which cuts names and figures short."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def make_plan(
         "tokenizer": project.rephraser.tokenizer().name,
         "hardware": project.settings.hardware.name,
         "throughput_source": found.pace.source,
-        "warning": cost_model(model).warning,
+        "warning": _warning(model, project.judge.known_model() if judge else None),
         "files": changes.as_dict(),
         "stale": [item.as_dict() for item in stale],
         "strategies": {name: plan.as_dict() for name, plan in plans.items()},
@@ -95,8 +99,16 @@ def make_plan(
     }
 
 
+def _warning(rephraser: ServedModel | None, judge: ServedModel | None) -> str:
+    """What is said of the models that costs are computed for, each sentence once."""
+    known = [cost_model(rephraser), *([cost_model(judge)] if judge else [])]
+    return "\n".join(dict.fromkeys(each.warning for each in known if each.warning))
+
+
 def _print(report: dict[str, Any]) -> None:
     console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, PIPE_WIDTH)
     files = report["files"]
     console.print("Files: " + ", ".join(f"{len(names)} {kind}" for kind, names in files.items()), highlight=False)
     for kind in ("new", "changed", "deleted"):

@@ -67,9 +67,7 @@ class Pace:
     fastest: float = HIGH_FACTOR
 
 
-def choose_pace(
-    rates: Sequence[MeasuredRate], arch: ModelArchitecture, hardware: Hardware, concurrency: float
-) -> Pace:
+def choose_pace(rates: Sequence[MeasuredRate], arch: ModelArchitecture, hardware: Hardware, concurrency: float) -> Pace:
     """What the measured rates reached of the roofline, where this hardware can have had them at about this concurrency.
 
     Each rate is held against the roofline for its own lengths, so that long prompts do not make a server look slow. Of

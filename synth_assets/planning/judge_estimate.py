@@ -21,6 +21,7 @@ from synth_assets.assets.judge_scores import (
 from synth_assets.assets.measured import pace_of
 from synth_assets.assets.rephrased import UNKNOWN_MODEL
 from synth_assets.core.costing import cost_model
+from synth_assets.core.gpu_split import holding
 from synth_assets.core.judge import JUDGE_SAMPLING, judge_messages
 from synth_assets.core.request_planning import CHAT_TEMPLATE_TOKENS, PlannedDocument
 from synth_assets.planning.strategy_plan import Counts, Prices, StrategyPlan, priced
@@ -95,9 +96,9 @@ class JudgeEstimate:
                 exact.avoided_completion_tokens += sum(tokens.completion_tokens for tokens in answered)
 
     def plan(self) -> StrategyPlan:
-        """The judge's line. Raises SettingError when its model does not fit the hardware."""
+        """The judge's line. As in the bill, a model that does not fit the hardware has as many GPUs as it needs."""
         project, exact = self._project, self._exact
-        concurrency, hardware = project.settings.judge_requests_in_flight, project.settings.hardware
+        concurrency = project.settings.judge_requests_in_flight
         counts = Counts(
             exact.to_generate + round(self._calls),
             exact.answered,
@@ -108,6 +109,8 @@ class JudgeEstimate:
             exact.avoided_prompt_tokens,
             exact.avoided_completion_tokens,
         )
+        arch = cost_model(self._served).architecture
+        longest = counts.prompt_tokens / max(counts.to_generate, 1) + JUDGE_SAMPLING.max_tokens
+        hardware = holding(arch, project.settings.hardware, longest)
         pace = pace_of(project.lake, self._served, hardware, concurrency, project.settings.judge_server_count)
-        prices = Prices(cost_model(self._served).architecture, hardware, concurrency, pace)
-        return priced(counts, prices, self._verdicts)
+        return priced(counts, Prices(arch, hardware, concurrency, pace), self._verdicts)

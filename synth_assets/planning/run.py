@@ -172,9 +172,11 @@ class StaleRunner:
         if not (bought.requests_sent or bought.failures):
             return
         for key in BILL:
-            if (key, None) not in (*summary.materialized, *summary.failed):
+            is_done = (key, None) in (*summary.materialized, *summary.failed)
+            if not is_done and key not in selection.excluded_assets:
                 self._materialize(key, [StalePartition(key, None, "upstream")], bad, summary)
-        self._run_level([HTML_KEY], selection, bad, summary)
+        if HTML_KEY not in selection.excluded_assets:
+            self._run_level([HTML_KEY], selection, bad, summary)
 
     def _in_buying_order(self, keys: Iterable[dg.AssetKey]) -> list[dg.AssetKey]:
         """What is bought first is made first: it is made while the rest is bought."""

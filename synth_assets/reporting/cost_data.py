@@ -11,7 +11,7 @@ from typing import Any
 
 from resources.errors import SynthError
 from resources.inference import ServedModel
-from synth_assets.core.cost import CostEstimate
+from synth_assets.core.cost import CostEstimate, estimate
 from synth_assets.core.costing import cost_model
 from synth_assets.core.hardware import Hardware
 from synth_assets.core.scaling import (
@@ -61,7 +61,10 @@ def cost_outlook(bill: Sequence[Row], documents: int, hardware_name: str) -> Cos
     try:
         hardware = Hardware.parse(hardware_name, _paid_usd_per_gpu_hour(base))
         comparison = compare_dense_and_moe(hardware, base.requests, base.prompt_tokens, base.completion_tokens)
-        scaling = scaling_table(base, documents, model.architecture, hardware)
+        # At the pace of the bill, measured or not, so that the first row is the bill.
+        ideal = estimate(model.architecture, hardware, base.requests, base.prompt_tokens, base.completion_tokens)
+        reached = ideal.gpu_hours / base.gpu_hours if base.gpu_hours else 1.0
+        scaling = scaling_table(base, documents, model.architecture, hardware, reached=reached)
         compared = choices(base, model.architecture, hardware.count)
     except SynthError as error:
         return CostOutlook(hardware_name, problem=str(error))

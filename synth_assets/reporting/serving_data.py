@@ -8,6 +8,7 @@ In: finding the rates, the model and the mean request. Out: the advice itself, a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from resources.inference import ServedModel
 from resources.lake import Lake
@@ -29,9 +30,9 @@ def serving_advice(
     name = measured[0]["model"]
     rows = [row for row in measured if row["model"] == name]
     served = model if model is not None and model.name == name else ServedModel(name)
-    return advise(
-        cost_model(served).architecture, hardware, [_rate(row) for row in rows], _shape(lake, name, rows), current
-    )
+    known = cost_model(served)
+    advice = advise(known.architecture, hardware, [_rate(row) for row in rows], _shape(lake, name, rows), current)
+    return replace(advice, sentences=(known.warning, *advice.sentences)) if known.warning else advice
 
 
 def _rate(row: Row) -> MeasuredRate:

@@ -66,10 +66,10 @@ def test_what_a_budget_has_bought_is_billed_also_where_no_table_above_the_bill_i
     workplace.environment |= {
         "JUDGE_SHARE": "0", "MAX_OUTPUT_TOKENS": str(MAX_OUTPUT_TOKENS), "MAX_GPU_HOURS": str(limit),
     }  # fmt: skip
-    summary, _ = workplace.run(strategies=["distill"])
+    summary, _ = workplace.run(strategies=["distill"], has_reports=True)
     assert (MERGED, "a.jsonl") not in summary.materialized
     billed = "SELECT requests FROM reports.cost WHERE strategy = 'distill'"
     assert workplace.rows(billed) == [{"requests": workplace.server.request_count}]
 
-    summary, _ = workplace.run(strategies=["distill"])
+    summary, _ = workplace.run(strategies=["distill"], has_reports=True)
     assert workplace.rows(billed) == [{"requests": workplace.server.request_count}], "the bill follows each pass"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from resources.fake_answers import TEMPLATE_TOKENS_PER_MESSAGE
+from resources.inference import ServedModel
 from synth_assets.assets.versions import Versions
 from synth_assets.core.request_planning import CHAT_TEMPLATE_TOKENS
 from synth_assets.core.strategy import AnswerContext
@@ -100,6 +101,20 @@ def test_the_total_is_the_sum_over_the_strategies(filled):
     total = total_plan(planned.values())
     for column in ("to_generate", "prompt_tokens", "completion_tokens", "cost_usd"):
         assert total[column] == pytest.approx(sum(getattr(plan, column) for plan in planned.values())) != 0
+
+
+def test_a_judge_that_does_not_fit_the_hardware_is_planned_and_budgeted_on_as_many_gpus_as_it_needs(filled):
+    """The bill does the same: COST_HARDWARE is the rephraser's, the judge may be a large model elsewhere."""
+    small, large = ServedModel("Qwen3-0.6B", max_model_len=8192), ServedModel("Llama-3.3-70B", max_model_len=8192)
+    filled.server.models = (small, large)
+    filled.environment |= {"VLLM_MODEL": small.name, "JUDGE_MODEL": large.name, "COST_HARDWARE": "1xL40S"}
+    judge = estimated(filled).judge
+    filled.environment["COST_HARDWARE"] = "4xL40S"
+    assert judge.cost_usd == pytest.approx(estimated(filled).judge.cost_usd) != 0
+    filled.environment |= {"COST_HARDWARE": "1xL40S", "MAX_USD": "100"}
+    summary, project = filled.run()
+    assert (summary.failed, summary.errors) == ([], [])
+    assert project.purchases.budget.spent_usd > judge.low_cost_usd
 
 
 def test_the_judges_share_is_what_is_judged(filled):

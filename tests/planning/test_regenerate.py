@@ -153,10 +153,10 @@ def test_a_second_generation_follows_the_first_and_may_be_of_one_file(filled):
 
 def test_the_same_answers_once_more_make_nothing_stale_but_the_bill_that_counts_them(workplace, make_article):
     workplace.write("a.jsonl", [make_article(1)])
-    workplace.run()
-    summary, _ = workplace.run(strategies=["distill"], is_regenerated=True)
+    workplace.run(has_reports=True)
+    summary, _ = workplace.run(strategies=["distill"], is_regenerated=True, has_reports=True)
     assert {name for name, _ in made(summary)} == {"rephrased.distill", *BILL_AND_PAGE}
-    assert workplace.run()[0].materialized == []
+    assert workplace.run(has_reports=True)[0].materialized == []
 
 
 def test_a_strategy_that_does_not_exist_starts_no_generation(filled):

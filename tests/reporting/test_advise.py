@@ -54,6 +54,16 @@ def test_the_report_has_the_sentences_that_the_command_prints(home: Path) -> Non
         assert sentence.replace("`", "") in " ".join(re.sub(r"</?code>", "", page).replace("&#39;", "'").split())
 
 
+def test_advice_for_a_model_whose_own_figures_are_not_known_says_whose_they_are(
+    make_lake: Callable[..., Lake], tmp_path: Path
+) -> None:
+    lake = make_lake(tmp_path, documents=3, rewriter="mystery-7b")
+    advice = serving_advice(lake, Hardware.parse(HARDWARE), ServerSettings(64))
+    assert advice is not None
+    assert "mystery-7b" in advice.sentences[0]
+    assert f"costs are those of {advice.model}" in advice.sentences[0]
+
+
 def test_a_server_that_was_never_measured_is_to_be_measured_first(tmp_path: Path) -> None:
     done = synth(tmp_path, "advise")
     assert done.exit_code == 1
