@@ -16,7 +16,7 @@ from synth_assets.assets.dead_runs import end_dead_runs
 from synth_assets.assets.estimates import estimates
 from synth_assets.assets.experiments import proxy_pretraining
 from synth_assets.assets.exports import multistrategy_file
-from synth_assets.assets.judge_scores import judge_scores
+from synth_assets.assets.judge_scores import build_judge_scores_asset
 from synth_assets.assets.keys import FILES_ROOT
 from synth_assets.assets.merged import build_merged_assets
 from synth_assets.assets.models import models
@@ -58,7 +58,7 @@ def table_defs(project: Project) -> dg.Definitions:
         perplexity,
         text_quality,
         source_support,
-        judge_scores,
+        build_judge_scores_asset(project.settings.judge_share),
         signatures,
         near_duplicate_documents,
         baseline,

@@ -40,7 +40,6 @@ from synth_assets.core.postprocessing import UnusableAnswerError
 from synth_assets.core.request_planning import Drop, PlannedRequest
 from synth_assets.core.tables import CURATED_DOCUMENTS, MERGED_DOCUMENTS
 from synth_assets.core.tables import JUDGE_SCORES as JUDGE_TABLE
-from synth_assets.settings import Settings
 
 JUDGE_NAME = "judge"
 """The strategy name under which judgements stand in the ledger and in the drops."""
@@ -105,44 +104,51 @@ def _drop(row: dict[str, Any], reason: str, detail: str) -> Drop:
     )
 
 
-@dg.asset(
-    key=JUDGE_SCORES,
-    deps=[MERGED, JUDGE],
-    group_name="metrics",
-    kinds={"vllm", "duckdb"},
-    description=JUDGE_TABLE.description,
-    code_version=code_fingerprint(judge_parts, combine, read_verdict, tabulate_judgements),
-    metadata=definition_metadata(JUDGE_TABLE, PARTITION_COLUMN),
-    pool="llm",
-    partitions_def=CURATOR_FILE,
-    backfill_policy=ONE_RUN,
-)
-def judge_scores(
-    context: dg.AssetExecutionContext,
-    lake: dg.ResourceParam[Lake],
-    ledger: dg.ResourceParam[CompletionLedger],
-    roots: dg.ResourceParam[RootVersions],
-    judge: dg.ResourceParam[ModelEndpoint],
-    purchases: dg.ResourceParam[Purchases],
-    settings: dg.ResourceParam[Settings],
-) -> Iterator[Event]:
-    """Buy the judgements that are missing for all files through one pipe, then tabulate file by file."""
-    model = judge.known_model() or UNKNOWN_MODEL
-    planner = JudgementPlanner(lake, judge, model, settings.judge_share, purchases.judge.on_planned)
-    ahead = purchases.judge_ahead
+def build_judge_scores_asset(share: float) -> dg.AssetsDefinition:
+    """`metrics.judge_scores` over that share of the texts; another share is another table, of answers that are kept."""
+    code_version = code_fingerprint(judge_parts, combine, read_verdict, tabulate_judgements)
+    if share != 1:
+        code_version = f"{code_version}-{share:g}"
 
-    def stream(curator_file: str) -> Iterator[Item]:
-        def wait(document_count: int | None, request_keys: Collection[str]) -> float | None:
-            return ahead.wait(curator_file, document_count, request_keys)
+    @dg.asset(
+        key=JUDGE_SCORES,
+        deps=[MERGED, JUDGE],
+        group_name="metrics",
+        kinds={"vllm", "duckdb"},
+        description=JUDGE_TABLE.description,
+        code_version=code_version,
+        metadata=definition_metadata(JUDGE_TABLE, PARTITION_COLUMN),
+        pool="llm",
+        partitions_def=CURATOR_FILE,
+        backfill_policy=ONE_RUN,
+    )
+    def judge_scores(
+        context: dg.AssetExecutionContext,
+        lake: dg.ResourceParam[Lake],
+        ledger: dg.ResourceParam[CompletionLedger],
+        roots: dg.ResourceParam[RootVersions],
+        judge: dg.ResourceParam[ModelEndpoint],
+        purchases: dg.ResourceParam[Purchases],
+    ) -> Iterator[Event]:
+        """Buy the judgements that are missing for all files through one pipe, then tabulate file by file."""
+        model = judge.known_model() or UNKNOWN_MODEL
+        planner = JudgementPlanner(lake, judge, model, share, purchases.judge.on_planned)
+        ahead = purchases.judge_ahead
 
-        items = tabulate_judgements(planner.judgements(curator_file), ledger, model, wait)
-        return purchases.whole(JUDGE_TABLE.name, curator_file, items)
+        def stream(curator_file: str) -> Iterator[Item]:
+            def wait(document_count: int | None, request_keys: Collection[str]) -> float | None:
+                return ahead.wait(curator_file, document_count, request_keys)
 
-    with stopped_with_the_step(ahead):
-        ahead.begin({name: planner.requests(name) for name in context.partition_keys})
-        yield from materialize_partitions(
-            context, JUDGE_TABLE, lake, roots, stream, JUDGE_NAME, True, purchases.judge.report.failures
-        )
+            items = tabulate_judgements(planner.judgements(curator_file), ledger, model, wait)
+            return purchases.whole(JUDGE_TABLE.name, curator_file, items)
+
+        with stopped_with_the_step(ahead):
+            ahead.begin({name: planner.requests(name) for name in context.partition_keys})
+            yield from materialize_partitions(
+                context, JUDGE_TABLE, lake, roots, stream, JUDGE_NAME, True, purchases.judge.report.failures
+            )
+
+    return judge_scores
 
 
 class JudgementPlanner:

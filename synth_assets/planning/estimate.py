@@ -87,7 +87,7 @@ def _strategy_plan(
         known = bought_tokens(project.lake, list(keys))
         _count(counts, chunk, known)
         if judge is not None:
-            judge.add(chunk, known)
+            judge.add(strategy.name, chunk, known)
     return priced(counts, prices, planner.output_length)
 
 

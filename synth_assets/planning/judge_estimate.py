@@ -12,6 +12,7 @@ from itertools import islice
 
 from resources.answer_lengths import BoughtTokens, bought_tokens, documents_asked_for
 from resources.inference import ServedModel
+from resources.lake import Lake
 from synth_assets.assets.judge_scores import (
     DEFAULT_CONTEXT_TOKENS,
     JUDGE_NAME,
@@ -20,14 +21,19 @@ from synth_assets.assets.judge_scores import (
 )
 from synth_assets.assets.measured import pace_of
 from synth_assets.assets.rephrased import UNKNOWN_MODEL
+from synth_assets.assets.waste_kinds import BEFORE_GENERATION
 from synth_assets.core.costing import cost_model
 from synth_assets.core.gpu_split import holding
 from synth_assets.core.judge import JUDGE_SAMPLING, judge_messages
 from synth_assets.core.request_planning import CHAT_TEMPLATE_TOKENS, PlannedDocument
+from synth_assets.core.tables import DROPS, MERGED_DOCUMENTS
 from synth_assets.planning.strategy_plan import Counts, Prices, StrategyPlan, priced
 from synth_assets.project import Project
 
 JUDGEMENTS_PER_LOOKUP = 1024
+
+LEAST_DOCUMENTS = 20
+"""Fewer say little about what a strategy's gates will keep; as many as estimates of lengths ask for."""
 
 
 class JudgeEstimate:
@@ -42,14 +48,17 @@ class JudgeEstimate:
         self._frame_tokens = sum(project.rephraser.tokenizer().count_tokens(texts)) + CHAT_TEMPLATE_TOKENS
         context_tokens = self._model.max_model_len or DEFAULT_CONTEXT_TOKENS
         self._room = max(context_tokens - JUDGE_SAMPLING.max_tokens - self._frame_tokens, 1)
+        self._kept_shares = kept_shares(project.lake)
         self._documents = self._calls = self._prompt_tokens = self._completion_tokens = 0.0
         self._exact = Counts()
 
-    def add(self, documents: Sequence[PlannedDocument], known: Mapping[str, BoughtTokens]) -> None:
+    def add(self, strategy: str, documents: Sequence[PlannedDocument], known: Mapping[str, BoughtTokens]) -> None:
         """Count the texts that these documents will become: new ones, and old ones that no judge has seen.
 
-        `known` are the answers that the ledger has to their requests. What clean-up and gates will drop is counted too.
+        `known` are the answers that the ledger has to their requests. Of the texts, as many are taken to be dropped by
+        clean-up and gates as were of that strategy until now.
         """
+        share = self._project.settings.judge_share * self._kept_shares.get(strategy, 1.0)
         asked = [document for document in documents if document.requests]
         old = [document for document in asked if all(r.request.request_key in known for r in document.requests)]
         ids = [document.document.document_id for document in old]
@@ -57,10 +66,9 @@ class JudgeEstimate:
         for document in asked:
             is_new = any(planned.request.request_key not in known for planned in document.requests)
             if is_new or document.document.document_id not in judged:
-                self._add(document, known)
+                self._add(document, known, share)
 
-    def _add(self, document: PlannedDocument, known: Mapping[str, BoughtTokens]) -> None:
-        share = self._project.settings.judge_share
+    def _add(self, document: PlannedDocument, known: Mapping[str, BoughtTokens], share: float) -> None:
         tokens = sum(segment.token_count for segment in document.segments)
         for planned in document.requests:
             bought = known.get(planned.request.request_key)
@@ -114,3 +122,17 @@ class JudgeEstimate:
         hardware = holding(arch, project.settings.hardware, longest)
         pace = pace_of(project.lake, self._served, hardware, concurrency, project.settings.judge_server_count)
         return priced(counts, Prices(arch, hardware, concurrency, pace), self._verdicts)
+
+
+def kept_shares(lake: Lake) -> dict[str, float]:
+    """Share of the documents that were rephrased, by strategy, whose text is kept; strategies with few are left out."""
+    if not (lake.has_table(MERGED_DOCUMENTS.name) and lake.has_table(DROPS.name)):
+        return {}
+    statement = f"""
+        SELECT strategy, sum(is_kept) / count(*) AS share FROM (
+            SELECT strategy, 1 AS is_kept FROM {MERGED_DOCUMENTS.name}
+            UNION ALL
+            SELECT strategy, 0 FROM {DROPS.name} WHERE stage <> '{BEFORE_GENERATION}'
+        ) GROUP BY 1 HAVING count(*) >= {LEAST_DOCUMENTS}
+    """  # noqa: S608
+    return {row["strategy"]: row["share"] for row in lake.query(statement).to_pylist()}

@@ -8,6 +8,7 @@ import pytest
 
 from resources.fake_answers import TEMPLATE_TOKENS_PER_MESSAGE
 from resources.inference import ServedModel
+from resources.testing import Behaviour, Fault
 from synth_assets.assets.versions import Versions
 from synth_assets.core.request_planning import CHAT_TEMPLATE_TOKENS
 from synth_assets.core.strategy import AnswerContext
@@ -115,6 +116,18 @@ def test_a_judge_that_does_not_fit_the_hardware_is_planned_and_budgeted_on_as_ma
     summary, project = filled.run()
     assert (summary.failed, summary.errors) == ([], [])
     assert project.purchases.budget.spent_usd > judge.low_cost_usd
+
+
+def test_the_judge_is_expected_to_read_as_many_texts_as_the_gates_have_let_through(workplace, make_article):
+    workplace.overrides["strategies"] = [strategy for strategy in STRATEGIES if strategy.name == "distill"]
+    workplace.write("a.jsonl", [make_article(number) for number in range(24)])
+    assert estimated(workplace).judge.to_generate == 24
+    workplace.server.behaviour = Behaviour(faults=(Fault("refuse", every=4),))
+    workplace.environment["JUDGE_SHARE"] = "0"
+    workplace.run()
+    workplace.environment["JUDGE_SHARE"] = "1"
+    workplace.write("b.jsonl", [make_article(number) for number in range(100, 140)])
+    assert estimated(workplace).judge.to_generate == pytest.approx((24 + 40) * 18 / 24, abs=1)
 
 
 def test_the_judges_share_is_what_is_judged(filled):
