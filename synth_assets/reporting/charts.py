@@ -8,7 +8,7 @@ takes rows of one reference model, a chart of scores rows of one judge: ValueErr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from synth_assets.reporting.chart_style import (
@@ -56,7 +56,7 @@ def length_chart(rows: Sequence[Row]) -> Chart:
     chart = alt.Chart(data(stacked)).mark_rect().encode(
         x=alt.X("bin_start:Q", title="Characters", scale=alt.Scale(type="log", nice=False), axis=_log_axis("~s")),
         x2="bin_end:Q",
-        y=alt.Y("low:Q", title="Documents", axis=_count_axis()),
+        y=alt.Y("low:Q", title="Documents", axis=_count_axis(heights.values())),
         y2="high:Q",
         color=alt.Color(
             "status:N", scale=alt.Scale(domain=statuses, range=[_STATUS_COLORS[name] for name in statuses]),
@@ -77,7 +77,7 @@ def category_chart(rows: Sequence[Row]) -> Chart:
     order = [row["category"] for row in rows]
     chart = alt.Chart(data(rows)).mark_bar(color=ACCENT).encode(
         y=alt.Y("category:N", title=None, sort=order),
-        x=alt.X("document_count:Q", title="Documents", axis=_count_axis()),
+        x=alt.X("document_count:Q", title="Documents", axis=_count_axis(row["document_count"] for row in rows)),
         tooltip=["category:N", alt.Tooltip("document_count:Q", title="documents", format=",")],
     )  # fmt: skip
     return styled(chart, "Seed documents in the most frequent categories", 22 * max(len(rows), 1))
@@ -176,13 +176,15 @@ def perplexity_judge_chart(documents: Sequence[Row], means: Sequence[Row]) -> Ch
 
 def drop_chart(rows: Sequence[Row]) -> Chart:
     """Drops: `strategy` (a phrase for those before any strategy), `reason`, `drop_count`."""
-    totals: Counter[str] = Counter()
+    by_reason: Counter[str] = Counter()
+    by_strategy: Counter[str] = Counter()
     for row in rows:
-        totals[row["reason"]] += row["drop_count"]
-    reasons = [reason for reason, _ in totals.most_common()]
+        by_reason[row["reason"]] += row["drop_count"]
+        by_strategy[row["strategy"]] += row["drop_count"]
+    reasons = [reason for reason, _ in by_reason.most_common()]
     chart = alt.Chart(data(rows)).mark_bar().encode(
         y=alt.Y("strategy:N", title=None, sort=strategy_order(rows)),
-        x=alt.X("drop_count:Q", title="Drops", axis=_count_axis()),
+        x=alt.X("drop_count:Q", title="Drops", axis=_count_axis(by_strategy.values())),
         color=alt.Color("reason:N", scale=alt.Scale(domain=reasons, range=list(PALETTE)), sort=reasons),
         order=alt.Order("drop_count:Q", sort="descending"),
         tooltip=["strategy:N", "reason:N", alt.Tooltip("drop_count:Q", title="drops", format=",")],
@@ -265,8 +267,9 @@ def _only(column: str, rows: Sequence[Row]) -> str:
     return names[0]
 
 
-def _count_axis() -> alt.Axis:
-    return alt.Axis(format=",~d", tickMinStep=1, tickCount=5)
+def _count_axis(counts: Iterable[float]) -> alt.Axis:
+    # Vega's own least step of 1 (`tickMinStep`) asks for a tick too many, and has halves from 0 to 2.
+    return alt.Axis(format=",~d", tickCount=int(max(1, min(5, max(counts, default=1)))))
 
 
 def _log_axis(number_format: str) -> alt.Axis:

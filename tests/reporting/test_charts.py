@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+import vl_convert
 
 from synth_assets.reporting import charts
 
@@ -61,6 +62,15 @@ def test_lengths_of_one_bin_are_stacked_without_a_gap() -> None:
         ("duplicate", 5, 6),
         ("not a candidate", 6, 8),
     ]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 5, 6, 11, 1_234])
+def test_an_axis_of_counts_has_whole_numbers_once_each(most: int) -> None:
+    chart = charts.category_chart([{"category": "birds", "document_count": most}])
+    svg = vl_convert.vegalite_to_svg(chart.to_dict())
+    labels = re.findall(r">([\d,]+)</text>", svg)
+    assert len(labels) >= 2
+    assert len(set(labels)) == len(labels)
 
 
 def test_an_image_for_metadata_is_a_png_of_bounded_size() -> None:
