@@ -74,12 +74,12 @@ def signed_percent(value: float | None) -> str:
     return f"{value:+.0%}" if abs(value) >= 0.01 else f"{'-' if value < 0 else '+'}{significant(100 * abs(value), 1)}%"
 
 
-def change(actual: float | None, expected: float | None) -> str:
-    """How far a figure is from what was expected: `+12%`."""
-    if _is_missing(actual) or _is_missing(expected) or not expected:
+def estimate_error(estimated: float | None, actual: float | None) -> str:
+    """How far an estimate was from what came: `+12%` where it was too high (`relative_error` of `reports.estimates`)."""
+    if _is_missing(actual) or _is_missing(estimated) or not actual:
         return NONE
-    assert actual is not None
-    return f"{(actual - expected) / expected:+.0%}"
+    assert estimated is not None
+    return signed_percent((estimated - actual) / actual)
 
 
 def _with_letter(value: float | None, letters: Sequence[str]) -> str:

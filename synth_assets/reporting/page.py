@@ -166,7 +166,7 @@ def render(content: Mapping[str, Any]) -> str:
         figures.metric,
         figures.percent,
         figures.signed_percent,
-        figures.change,
+        figures.estimate_error,
         cost_data.limit_within_a_day,
         with_code,
     )

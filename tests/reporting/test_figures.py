@@ -40,6 +40,12 @@ def test_figures_are_written_for_people(
     assert write(value) == expected
 
 
+def test_an_estimate_that_was_too_high_is_off_by_plus() -> None:
+    assert figures.estimate_error(131, 100) == "+31%"
+    assert figures.estimate_error(3_950, 3_960) == "-0.3%"
+    assert figures.estimate_error(None, 100) == figures.estimate_error(100, 0) == figures.NONE
+
+
 @given(st.floats(min_value=1e-12, max_value=1e15))
 def test_a_figure_as_written_is_within_half_a_percent_of_the_figure(value: float) -> None:
     assert float(figures.significant(value).replace(",", "")) == pytest.approx(value, rel=0.0051)
