@@ -75,7 +75,7 @@ def signed_percent(value: float | None) -> str:
 
 
 def estimate_error(estimated: float | None, actual: float | None) -> str:
-    """How far an estimate was from what came: `+12%` where it was too high (`relative_error` of `reports.estimates`)."""
+    """How far an estimate was from what came: `+12%` if it was too high (`relative_error` of `reports.estimates`)."""
     if _is_missing(actual) or _is_missing(estimated) or not actual:
         return NONE
     assert estimated is not None
