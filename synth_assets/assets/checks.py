@@ -15,6 +15,7 @@ from synth_assets.assets.accounts_check import build_accounts_check
 from synth_assets.assets.check_outcomes import ROWS_ARE_UNIQUE, ROWS_HAVE_STRUCTURE, result_by_file
 from synth_assets.assets.keys import CURATED, JUDGE_SCORES, MERGED, MULTISTRATEGY, PERPLEXITY, SIGNATURES, table_key
 from synth_assets.assets.made_check import build_made_check
+from synth_assets.assets.unique_rows import files_with_shared_rows
 from synth_assets.core.strategy import Strategy
 from synth_assets.core.tables import CURATED_DOCUMENTS, MERGED_DOCUMENTS, rephrased
 from synth_assets.core.tables import JUDGE_SCORES as JUDGE_TABLE
@@ -31,8 +32,8 @@ def build_checks(strategies: Sequence[Strategy]) -> list[dg.AssetChecksDefinitio
     partitioned = [CURATED, *map(table_key, names), MERGED, MULTISTRATEGY, PERPLEXITY, JUDGE_SCORES, SIGNATURES]
     return [
         *map(build_made_check, partitioned),
-        _rows_are_unique(CURATED, CURATED_DOCUMENTS.name, "curator_file, row_number"),
-        _rows_are_unique(MERGED, MERGED_DOCUMENTS.name, "merged_id"),
+        _rows_are_unique(CURATED, CURATED_DOCUMENTS.name, ("curator_file", "row_number")),
+        _rows_are_unique(MERGED, MERGED_DOCUMENTS.name, ("merged_id",)),
         *(build_accounts_check(strategy) for strategy in strategies),
         *(_truncation(strategy) for strategy in strategies),
         *(_structure(strategy) for strategy in strategies if strategy.wire_model is not None),
@@ -40,15 +41,12 @@ def build_checks(strategies: Sequence[Strategy]) -> list[dg.AssetChecksDefinitio
     ]
 
 
-def _rows_are_unique(key: dg.AssetKey, table: str, columns: str) -> dg.AssetChecksDefinition:
-    sql = (
-        f"SELECT DISTINCT curator_file FROM {table} "  # noqa: S608
-        f"WHERE ({columns}) IN (SELECT ({columns}) FROM {table} GROUP BY {columns} HAVING count(*) > 1) ORDER BY 1"
-    )
+def _rows_are_unique(key: dg.AssetKey, table: str, columns: Sequence[str]) -> dg.AssetChecksDefinition:
+    names = ", ".join(columns)
 
-    @dg.asset_check(asset=key, name=ROWS_ARE_UNIQUE, blocking=True, description=f"No two rows share {columns}.")
+    @dg.asset_check(asset=key, name=ROWS_ARE_UNIQUE, blocking=True, description=f"No two rows share {names}.")
     def check(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
-        return result_by_file(lake.query(sql)["curator_file"].to_pylist(), f"files with rows that share {columns}")
+        return result_by_file(files_with_shared_rows(lake, table, columns), f"files with rows that share {names}")
 
     return check
 
