@@ -23,7 +23,8 @@ import click
 import duckdb
 import pyarrow as pa
 from websockets.sync.client import ClientConnection, connect
-from workbench.project import WORDS, Figure, report
+from workbench.project import Figure, report
+from workbench.prose import WORDS
 
 from resources.lake import Lake
 from resources.ledger import COMPLETIONS, COMPLETIONS_SCHEMA
@@ -85,8 +86,11 @@ COLUMNS = {
 
 def rows(schema: pa.Schema, documents: int, strategies: tuple[str, ...]) -> pa.Table:
     """A row for each document and strategy."""
-    words = ", ".join(f"'{word}'" for word in WORDS)
-    text = f"array_to_string([[{words}][1 + (hash(i, d, s) % {len(WORDS)})::INT] FOR i IN range(60 + d % 200)], ' ')"
+    different = sorted(set(WORDS))
+    words, count = ", ".join(f"'{word}'" for word in different), len(different)
+    text = (
+        f"array_to_string([[{words}][1 + (hash(i, d, s) % {count})::INT] FOR i IN range(60 + d % 200)], ' ')"
+    )
     expressions = {field.name: _expression(field) for field in schema}
     chosen = ", ".join(f"{made.replace('$text', text)} AS {name}" for name, made in expressions.items() if made)
     names = ", ".join(f"('{name}')" for name in strategies)

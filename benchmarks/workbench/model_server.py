@@ -16,23 +16,18 @@ import time
 import click
 from aiohttp import web
 
-_DOCUMENT = re.compile(rb"Weather record \d+")
+from workbench.prose import sentence
 
-_SENTENCE_PARTS = (
-    ("The station", "A keeper", "The oldest record", "Each reading", "One report", "The coast", "A storm", "The port"),
-    ("shows", "explains", "follows", "describes", "answers", "measures", "compares", "repeats"),
-    ("the wind of spring", "a long winter", "how rain falls", "every change", "the height of tides", "an early frost"),
-    ("in plain words", "with great care", "for many years", "without a doubt", "before noon", "by hand"),
-)
+_DOCUMENT = re.compile(rb"Weather record \d+")
 
 
 def _answer(chars: int) -> str:
     """Markdown of that length in which no ten words come twice: what repeats itself is dropped, not written."""
     drawn = random.Random(7)
-    parts = []
+    parts: list[str] = []
     while sum(map(len, parts)) < chars:
-        sentences = [" ".join(map(drawn.choice, _SENTENCE_PARTS)) for _ in range(6)]
-        parts.append(f"## Part {len(parts)}\n\n" + " ".join(f"**{text}**, {len(text)} times." for text in sentences))
+        sentences = [sentence(drawn) for _ in range(6)]
+        parts.append(f"## Part {len(parts)}\n\n" + " ".join(f"**{text}** {len(text)} times." for text in sentences))
     return "\n\n".join(parts)[:chars]
 
 

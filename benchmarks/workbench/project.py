@@ -29,12 +29,7 @@ from synth_assets.definitions import project_defs  # noqa: E402
 from synth_assets.planning.run import RunSelection, RunSummary, StaleRunner  # noqa: E402
 from synth_assets.project import Project, build_project  # noqa: E402
 from synth_assets.settings import Settings  # noqa: E402
-
-WORDS = (
-    *("station", "keeper", "measured", "rainfall", "over", "forty", "years", "while", "the", "river", "rose"),
-    *("slowly", "between", "old", "stones", "and", "narrow", "fields", "where", "farmers", "noted", "dates"),
-    *("of", "sowing", "harvest", "frost", "first", "ships", "spring", "in", "small", "grey", "books"),
-)
+from workbench.prose import sentence  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ def document(number: int, chars: int) -> dict[str, str]:
     rng = random.Random(number)
     text = f"Record {number}."
     while len(text) < chars:
-        text += " " + " ".join(rng.choices(WORDS, k=12)).capitalize() + "."
+        text += " " + sentence(rng)
     return {
         "title": f"Weather record {number}",
         "text": text[:chars].rstrip() + ".",
@@ -105,15 +100,17 @@ def model_server(latency_seconds: float, sigma: float = 0.0, answer_chars: int =
         "--model-root",
         prepared_smollm2(),
     ]
-    program = Path(__file__).with_name("model_server.py")
-    process = subprocess.Popen([sys.executable, str(program), *map(str, options)])
+    command = [sys.executable, "-m", "workbench.model_server", *map(str, options)]
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[1])
     address = f"http://127.0.0.1:{port}"
     try:
-        while True:
+        while process.poll() is None:
             with contextlib.suppress(httpx.TransportError):
                 httpx.get(f"{address}/health")
                 break
             time.sleep(0.1)
+        else:
+            raise SystemExit("the model server has ended before it answered")
         yield address
     finally:
         process.kill()
