@@ -3,8 +3,10 @@
 In: look-ups, claims, and what is put aside because somebody else asks for it. Out: sending, and keeping what comes back
 (`synth_assets.core.purchasing`).
 
-A key is looked up, claimed, and looked up again among the latest answers: an answer is committed before its claim is
-released, so whoever holds a claim and finds no answer is the only one who asks.
+An answer is committed before its claim is released, so whoever holds a claim and then finds no answer is the only one
+who asks. Where answers are mostly missing, keys are claimed and then looked up; where they are mostly there, keys are
+looked up, and those without an answer are claimed and looked up again among the latest answers: a claim costs more
+than a key in a look-up, a look-up more than all of its keys.
 """
 
 from __future__ import annotations
@@ -69,6 +71,7 @@ class MissingRequests:
         self._put_aside: dict[str, _PutAside] = {}
         self._lookup_size = FIRST_LOOKUP
         self._has_more = True
+        self._is_claimed_first = False
 
     @property
     def put_aside_count(self) -> int:
@@ -100,18 +103,32 @@ class MissingRequests:
         while self._has_more and len(self._put_aside) < MOST_PUT_ASIDE:
             chunk = list(islice(self._stream, self._lookup_size))
             self._has_more = bool(chunk)
-            unknown = self._unknown(chunk)
+            claimed_first = self._claims.claim(self._new_keys(chunk)) if self._is_claimed_first else set()
+            unknown = self._unknown(chunk, claimed_first)
             self._lookup_size = min(2 * self._lookup_size, CLAIMED_TOGETHER if unknown else LATER_LOOKUPS)
-            yield from self._claimed(unknown)
+            if self._is_claimed_first:
+                yield from self._taken(unknown, claimed_first)
+            else:
+                yield from self._claimed(unknown)
+            self._is_claimed_first = bool(unknown)
             yield from self._retried()
 
-    def _unknown(self, chunk: list[PlannedRequest]) -> dict[str, _PutAside]:
-        """Those of the chunk that have no answer and are not under way, by key."""
+    def _new_keys(self, chunk: list[PlannedRequest]) -> set[str]:
+        """Those of the chunk that are not under way here and have not failed."""
+        keys = {planned.request.request_key for planned in chunk}
+        return {key for key in keys - self._under_way() if not self._has_failed(key)}
+
+    def _under_way(self) -> set[str]:
+        return self._asked.keys() | self._put_aside.keys() | self._writer.pending_keys()
+
+    def _unknown(self, chunk: list[PlannedRequest], claimed_first: set[str]) -> dict[str, _PutAside]:
+        """Those of the chunk that have no answer and are not under way, by key; the claims of the others end."""
         looked_up_at = datetime.now(UTC)
         by_key = {planned.request.request_key: planned for planned in chunk}
         # In flight and uncommitted first, the ledger second: a key that is committed in between is found by one.
-        under_way = self._asked.keys() | self._put_aside.keys() | self._writer.pending_keys()
+        under_way = self._under_way()
         known = self._ledger.known_keys(list(by_key))
+        self._claims.release(claimed_first & known)
         unknown = {}
         settled = set(known)
         for key, planned in by_key.items():
@@ -137,16 +154,22 @@ class MissingRequests:
             self.answered_count += len(answered)
             self._claims.release(answered)
             self._on_settled(answered)
-            for key, item in part.items():
-                if key in ours:
-                    self._put_aside.pop(key, None)
-                else:
-                    self._put_aside[key] = item
-            self._on_looked_up()
-            for key, item in part.items():
-                if key in ours and key not in answered:
-                    self._asked[key] = item.planned
-                    yield item.planned.request
+            for key in answered:
+                self._put_aside.pop(key, None)
+            yield from self._taken({key: item for key, item in part.items() if key not in answered}, ours)
+
+    def _taken(self, unanswered: dict[str, _PutAside], ours: set[str]) -> Iterator[CompletionRequest]:
+        """Those that are ours, to be asked; the others are put aside."""
+        for key, item in unanswered.items():
+            if key in ours:
+                self._put_aside.pop(key, None)
+            else:
+                self._put_aside[key] = item
+        self._on_looked_up()
+        for key, item in unanswered.items():
+            if key in ours:
+                self._asked[key] = item.planned
+                yield item.planned.request
 
     def _answered_since(self, part: dict[str, _PutAside], ours: set[str]) -> set[str]:
         """Those of our keys that another run has answered between their look-up and now."""
