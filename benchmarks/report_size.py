@@ -88,9 +88,7 @@ def rows(schema: pa.Schema, documents: int, strategies: tuple[str, ...]) -> pa.T
     """A row for each document and strategy."""
     different = sorted(set(WORDS))
     words, count = ", ".join(f"'{word}'" for word in different), len(different)
-    text = (
-        f"array_to_string([[{words}][1 + (hash(i, d, s) % {count})::INT] FOR i IN range(60 + d % 200)], ' ')"
-    )
+    text = f"array_to_string([[{words}][1 + (hash(i, d, s) % {count})::INT] FOR i IN range(60 + d % 200)], ' ')"
     expressions = {field.name: _expression(field) for field in schema}
     chosen = ", ".join(f"{made.replace('$text', text)} AS {name}" for name, made in expressions.items() if made)
     names = ", ".join(f"('{name}')" for name in strategies)

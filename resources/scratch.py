@@ -43,6 +43,11 @@ def temporary_folder(name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def remove_own_folder() -> None:
+    """Remove what this process has there, where it ends without its exit handlers."""
+    _remove_own(os.getpid())
+
+
 def _own_folder() -> Path:
     pid = os.getpid()
     with _folders_lock:
@@ -67,7 +72,7 @@ def _make_folder() -> tuple[Path, IO[str]]:
 
 def _remove_own(pid: int) -> None:
     # A forked child inherits the registration, not the folder.
-    if os.getpid() == pid:
+    if os.getpid() == pid and pid in _folders:
         shutil.rmtree(_folders.pop(pid)[0], ignore_errors=True)
 
 

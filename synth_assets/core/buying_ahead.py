@@ -14,9 +14,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 
+from synth_assets.core.pulling_ahead import pulled_ahead
 from synth_assets.core.purchasing import Purchaser, PurchaseStoppedError
 from synth_assets.core.request_planning import PlannedRequest
+
+PLANNED_AHEAD = 512
+"""Requests planned before they are looked up: as many as one look-up is for, since while they are planned (0.2 s) no
+answer would be kept and no request sent. Some 2 MB."""
 
 DocumentRequests = Sequence[PlannedRequest]
 """All requests of one document, maybe none."""
@@ -117,7 +123,8 @@ class BuyingAhead:
     def _buy(self, parts: Mapping[Hashable, Iterable[DocumentRequests]]) -> None:
         error: BaseException | None = None
         try:
-            self._purchaser.buy(self._requests(parts), self._settle)
+            with closing(pulled_ahead(self._requests(parts), PLANNED_AHEAD)) as requests:
+                self._purchaser.buy(requests, self._settle)
         except BaseException as failure:
             error = failure
         with self._state:

@@ -158,6 +158,36 @@ def test_what_another_run_commits_between_look_up_and_claim_is_not_asked_again(m
     assert (report.requests_sent, report.answered_from_ledger) == (0, 3)
 
 
+def test_while_answers_are_missing_each_key_is_looked_up_once(market):
+    looked_up: list[str] = []
+
+    class Watched(MemoryLedger):
+        def known_keys(self, request_keys: Sequence[str], since: datetime | None = None) -> set[str]:
+            looked_up.extend(request_keys)
+            return super().known_keys(request_keys, since)
+
+    names = [str(number) for number in range(300)]
+    market.purchaser(FakeGenerator(), ledger=Watched()).buy(wanted(names))
+    later = [name for name in looked_up if int(name) >= missing_requests.FIRST_LOOKUP]
+    assert later == names[missing_requests.FIRST_LOOKUP :]
+
+
+def test_what_another_run_commits_before_its_key_is_claimed_here_is_found_and_free_again(market):
+    names = [str(number) for number in range(200)]
+    late = names[missing_requests.FIRST_LOOKUP + 10]
+
+    def answer(request: CompletionRequest) -> Completion:
+        if request.request_key == "0":
+            market.answer_for_another_run(late)
+        return fake_completion(request)
+
+    generator = FakeGenerator(answer)
+    report = market.purchaser(generator, ledger=market.ledger).buy(wanted(names))
+    assert late not in asked(generator)
+    assert (report.requests_sent, report.answered_from_ledger) == (199, 1)
+    assert market.claims().claim(names) == set(names)
+
+
 def test_the_answer_of_another_run_is_awaited_and_counts_as_from_the_ledger(market):
     other = market.claims()
     other.claim(["b"])

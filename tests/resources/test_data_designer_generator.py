@@ -7,10 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import jsonschema
 import pytest
 
-import resources.data_designer_generator as module
+import resources.lane_engine as module
 from resources.data_designer_generator import DataDesignerGenerator
+from resources.engine_process import ProcessEngine
 from resources.errors import ServerError
 from resources.inference import ChatMessage, CompletionRequest, SamplingParams, ServedModel
+from resources.lane_engine import LocalEngine
 from resources.model_call import RetryPolicy
 from resources.scratch import scratch_folder
 from resources.testing import FAKE_MODEL, REFUSAL, Behaviour, FakeServer, FakeTokenizer, Fault
@@ -48,7 +50,7 @@ def wait_until(holds, seconds=10.0):
 
 
 def engine_threads():
-    return [thread for thread in threading.enumerate() if thread.name == "data-designer"]
+    return [thread for thread in threading.enumerate() if thread.name in ("data-designer", "engine-results")]
 
 
 @pytest.fixture
@@ -57,8 +59,12 @@ def server():
         yield running
 
 
-def test_every_request_gets_exactly_one_completion(server):
-    completions = list(generator(server).generate(iter(requests(50))))
+in_either_process = pytest.mark.parametrize("open_engine", [ProcessEngine, LocalEngine])
+
+
+@in_either_process
+def test_every_request_gets_exactly_one_completion(server, open_engine):
+    completions = list(generator(server, open_engine=open_engine).generate(iter(requests(50))))
 
     assert Counter(completion.request_key for completion in completions) == Counter(
         request.request_key for request in requests(50)
@@ -325,11 +331,13 @@ def test_a_working_server_takes_over_from_a_dead_one(server):
     assert [completion for completion in completions if completion.error_kind] == []
 
 
+@in_either_process
 @pytest.mark.parametrize("end", ["close", "interrupt"])
-def test_ending_early_cuts_off_what_flies_and_leaves_nothing(server, end):
+def test_ending_early_cuts_off_what_flies_and_leaves_nothing(server, end, open_engine):
     own_folder = scratch_folder("probe").parent
     server.behaviour = Behaviour(faults=(Fault("hang", containing="stuck"),))
-    completions = generator(server, parallel=4).generate([request("quick"), *requests(20, text="stuck")])
+    asker = generator(server, parallel=4, open_engine=open_engine)
+    completions = asker.generate([request("quick"), *requests(20, text="stuck")])
     next(completions)
     assert wait_until(lambda: server.in_flight >= 3)
 
@@ -345,9 +353,10 @@ def test_ending_early_cuts_off_what_flies_and_leaves_nothing(server, end):
     assert not list(own_folder.glob("lanes-*"))
 
 
-def test_stopping_from_another_thread_yields_what_is_answered_and_cuts_off_the_rest(server):
+@in_either_process
+def test_stopping_from_another_thread_yields_what_is_answered_and_cuts_off_the_rest(server, open_engine):
     server.behaviour = Behaviour(faults=(Fault("hang", containing="stuck"),))
-    asker = generator(server, parallel=4, retry=RetryPolicy())
+    asker = generator(server, parallel=4, retry=RetryPolicy(), open_engine=open_engine)
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(lambda: list(asker.generate([request("quick"), *requests(20, text="stuck")])))
         # A lane asks for its second request once its first is answered: by then all four hang.
@@ -409,10 +418,10 @@ def test_an_engine_that_cannot_start_says_so(server, monkeypatch):
     def broken():
         raise ImportError("no engine here")
 
-    monkeypatch.setattr(module, "_import_engine", broken)
+    monkeypatch.setattr(module, "import_engine", broken)
 
     with pytest.raises(ServerError, match="no engine here"):
-        list(generator(server).generate(requests(1)))
+        list(generator(server, open_engine=LocalEngine).generate(requests(1)))
 
 
 def test_the_engine_prints_nothing(server, capfd):
