@@ -37,7 +37,7 @@ SETTINGS = {
     # name: latency in seconds, sigma of its logarithm, requests in flight, waves, share that is to be reached
     "1 to 4 s (log-normal), 64 in flight": (2.0, 0.35, 64, 10, 0.97),
     "1 to 4 s (log-normal), 256 in flight": (2.0, 0.35, 256, 10, 0.97),
-    "fixed 50 ms, 64 in flight": (0.05, 0.0, 64, 100, 0.9),
+    "fixed 50 ms, 64 in flight": (0.05, 0.0, 64, 200, 0.9),
 }
 
 
