@@ -48,7 +48,9 @@ def _pass_on(engine: LocalEngine, connection: Connection) -> None:
             connection.send(said)
         connection.send(said if isinstance(said, ServerError) else _in_words(said))
         engine.join()
-        connection.send(ENDED)
+        # Of one that hangs nothing is said: whoever waits for it kills this process.
+        if engine.has_ended:
+            connection.send(ENDED)
 
 
 def _in_words(error: BaseException) -> ServerError:

@@ -100,6 +100,11 @@ class LocalEngine:
         """Wait for the end, for half a minute at most."""
         self._thread.join(JOIN_SECONDS)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether no lane runs any more."""
+        return not self._thread.is_alive()
+
     def _run(self) -> None:
         """Run the lanes to their end; whatever stops them early goes to the caller."""
         lanes = self._lanes

@@ -18,7 +18,7 @@ from synth_assets.core.models import DENSE_8B, NEMOTRON_3_NANO
 from synth_assets.core.roofline import CriticalBatch, critical_batch, flops_per_token
 from synth_assets.core.throughput import throughput_estimate
 
-CLIENT_REQUESTS_PER_SECOND = 435.0
+CLIENT_REQUESTS_PER_SECOND = 750.0
 """What one client process does with answers after 50 ms, 64 in flight, documents of 2 KB, on 2 cores: the whole asset,
 segments to table (`benchmarks/throughput.py`)."""
 
