@@ -45,7 +45,10 @@ class Program:
 PROGRAMS = (
     Program("throughput.py", "Rephrasing through the whole asset"),
     Program("throughput.py", "The same against vLLM", ("--only-real",), name="vllm"),
-    Program("peers.py", "Beside other libraries", ("--turns", "2"), is_peers=True),
+    Program("peers.py", "Beside other libraries, 50 ms", ("--turns", "3", "--only", "50 ms"), is_peers=True),
+    Program(
+        "peers.py", "Beside other libraries, 1 to 4 s", ("--turns", "3", "--only", "1 to 4 s"), True, "peers_waiting"
+    ),
     Program("fullness.py", "The pipe over partition borders"),
     Program("reruns.py", "Reruns"),
     Program("scale.py", "Memory and linearity", ("--sizes", "10000,100000,1000000")),

@@ -103,8 +103,14 @@ class ProcessEngine:
         self._reader = threading.Thread(target=self._read, name="engine-results", daemon=True)
 
     def start(self) -> None:
-        """Start the lanes in a worker that is idle, or in a new one."""
-        self._worker = _take_worker()
+        """Start the lanes in a worker that is idle, or in a new one. Raises ServerError where there can be none."""
+        try:
+            self._worker = _take_worker()
+        except OSError as error:
+            raise ServerError(
+                f"The process that sends the requests cannot be started: {error}.",
+                "Free memory or process numbers (`ulimit -u`), and start the run again.",
+            ) from error
         self._reader.start()
         self._say(BEGIN, self._settings)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from resources import engine_process
 from resources.data_designer_generator import DataDesignerGenerator
 from resources.errors import ServerError
 from resources.inference import ChatMessage, CompletionRequest, SamplingParams
@@ -133,6 +134,17 @@ def test_an_engine_that_cannot_start_there_says_so_here(server, tmp_path):
     _, errors = program.communicate(timeout=60)
 
     assert "Data Designer's engine stopped: ImportError: no engine here" in errors
+
+
+def test_where_no_process_can_be_started_the_error_says_so(server, monkeypatch):
+    def refused(*_arguments, **_options):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(engine_process, "_idle", [])
+    monkeypatch.setattr(engine_process.subprocess, "Popen", refused)
+
+    with pytest.raises(ServerError, match=r"cannot be started.*Resource temporarily unavailable"):
+        list(generator(server).generate(requests(1)))
 
 
 def test_a_package_of_the_same_name_where_it_is_started_is_not_ours(server, tmp_path):
