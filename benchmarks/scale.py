@@ -168,7 +168,7 @@ def figures(first: Run, run: Run) -> list[Figure]:
             run.peak_bytes / first.peak_bytes,
             "at most 1.3",
             run.peak_bytes <= 1.3 * first.peak_bytes,
-            f"the run's process, without the server; the most in {largest.asset}",
+            f"the run's process and the one that sends, without the server; the most in {largest.asset}",
         ),
         Figure(
             f"documents/s at {count:,}",
@@ -177,7 +177,7 @@ def figures(first: Run, run: Run) -> list[Figure]:
             pace,
             "at least 0.9",
             pace >= 0.9,
-            f"{1000 * run.cpu_seconds / count:.2f} ms of processor time a document; "
+            f"{1000 * run.cpu_seconds / count:.2f} ms of processor time a document in the run's own process; "
             + "; ".join(_shown(stage, count) for stage in run.stages),
         ),
         Figure(
