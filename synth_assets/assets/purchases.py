@@ -23,9 +23,8 @@ class BudgetReachedError(SynthError):
 
     def __init__(self, missing_answers: int, documents: int, budget: Budget) -> None:
         super().__init__(
-            f"Answers are missing, {missing_answers} for {documents} of the documents: "
-            f"the budget of {budget.limits} is spent.",
-            "What was answered is kept; raise the budget, or run again to go on with another of the same size.",
+            f"Answers are missing, {missing_answers} for {documents} of the documents: {budget.end}.",
+            f"What was answered is kept. {budget.remedy}",
         )
 
 

@@ -202,7 +202,8 @@ def _say_what_the_budget_left(purchases: Purchases) -> None:
     """Each table and file that misses answers, with their number."""
     if not purchases.missing_answers:
         return
-    click.echo(f"The budget of {purchases.budget.limits} is spent. What was answered is kept. Missing:", err=True)
+    end = purchases.budget.end
+    click.echo(f"{end[0].upper()}{end[1:]}. What was answered is kept. Missing:", err=True)
     for (table, name), count in sorted(purchases.missing_answers.items()):
         click.echo(f"  {table} {name}: {count:,} answer{'' if count == 1 else 's'}", err=True)
-    click.echo("Raise the budget, or run again to go on with another of the same size.", err=True)
+    click.echo(purchases.budget.remedy, err=True)

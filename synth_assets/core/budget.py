@@ -62,6 +62,7 @@ class Budget:
         self.spent_gpu_hours = 0.0
         """Of answers that have come, by their actual tokens."""
         self.is_reached = False
+        self._refused_gpu_hours = 0.0
         self._in_flight: dict[str, float] = {}
         self._in_flight_gpu_hours = 0.0
         self._lock = threading.Lock()
@@ -93,6 +94,23 @@ class Budget:
         ]
         return " and ".join(words)
 
+    @property
+    def end(self) -> str:
+        """Why no more is bought, once it is reached; in words that go on a sentence."""
+        if self.spent_gpu_hours:
+            return f"the budget of {self.limits} is spent"
+        most = f"{self._refused_gpu_hours:.2g} GPU-hours"
+        if self.usd_per_gpu_hour:
+            most = f"{self._refused_gpu_hours * self.usd_per_gpu_hour:.2g} USD ({most})"
+        return f"the budget of {self.limits} pays for no answer: by itself the next one may take {most}"
+
+    @property
+    def remedy(self) -> str:
+        """What to do about its end; the same budget buys nothing again where it has bought nothing."""
+        if self.spent_gpu_hours:
+            return "Raise the budget, or run again to go on with another of the same size."
+        return "Raise the budget; many answers at once share the GPUs, and each costs less."
+
     def reserve(self, request_key: str, most_gpu_hours: float) -> bool:
         """Set aside the most that a request may cost; False where that would exceed the limit."""
         with self._lock:
@@ -100,6 +118,7 @@ class Budget:
                 return False
             if self.spent_gpu_hours + self._in_flight_gpu_hours + most_gpu_hours > self.limit_gpu_hours:
                 self.is_reached = not self._in_flight
+                self._refused_gpu_hours = most_gpu_hours
                 return False
             self._in_flight[request_key] = most_gpu_hours
             self._in_flight_gpu_hours += most_gpu_hours

@@ -16,7 +16,9 @@ from synth_assets.core.purchasing import Purchaser
 def purchases() -> Purchases:
     """With a budget that is spent: nothing fits into it."""
     budget = Budget(max_usd=1.0, usd_per_gpu_hour=2.0)
-    budget.reserve("anything", 1.0)
+    budget.reserve("anything", 0.4)
+    budget.settle("anything", 0.4)
+    budget.reserve("anything", 0.2)
     made = [Purchaser(FakeGenerator, None, lambda: None) for _ in range(2)]  # pyright: ignore[reportArgumentType]
     return Purchases(*made, budget)
 

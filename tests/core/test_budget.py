@@ -213,3 +213,21 @@ def test_answers_of_a_server_that_reports_no_tokens_use_the_budget_up():
     purchaser(Silent(), kept, budget).buy(wanted(10))
     assert len(kept) == 3
     assert budget.is_reached
+
+
+def test_a_budget_that_pays_for_no_answer_says_what_the_next_one_may_take_and_not_to_try_again():
+    budget = Budget(max_usd=1.0, usd_per_gpu_hour=2.0)
+    assert not budget.reserve("dear", 0.75)
+    assert (
+        budget.end == "the budget of 1 USD pays for no answer: by itself the next one may take 1.5 USD (0.75 GPU-hours)"
+    )
+    assert "again" not in budget.remedy
+
+
+def test_a_budget_that_has_paid_for_answers_is_spent_and_can_be_given_again():
+    budget = Budget(max_gpu_hours=1.0)
+    assert budget.reserve("first", 0.75)
+    budget.settle("first", 0.75)
+    assert not budget.reserve("second", 0.75)
+    assert budget.end == "the budget of 1 GPU-hours is spent"
+    assert "run again" in budget.remedy
