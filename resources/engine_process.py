@@ -87,7 +87,8 @@ def _take_worker() -> _Worker:
 
 @atexit.register
 def _end_idle_workers() -> None:
-    with _idle_lock:
+    # Another Ctrl-C while they end is no news, and they end without us.
+    with contextlib.suppress(KeyboardInterrupt), _idle_lock:
         while _idle:
             _idle.pop().end()
 
