@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import random
-from pathlib import Path
 
-SAMPLE_CORPUS = Path(__file__).parents[2] / "synth_assets" / "sample_corpus"
+from synth_assets.settings import SAMPLE_CORPUS
 
 
 def _running_words() -> tuple[str, ...]:
