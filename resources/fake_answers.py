@@ -48,6 +48,11 @@ class FakeTokenizer:
         """Name of the token rule."""
         return "fake-word-tokenizer"
 
+    @property
+    def fingerprint(self) -> str:
+        """The name: there is one such rule."""
+        return self.name
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text."""
         return [sum(1 for _ in _TOKEN.finditer(text)) for text in texts]

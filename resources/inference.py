@@ -134,6 +134,11 @@ class Tokenizer(Protocol):
         """What is counted with: a model name, and "approximate" in it where it is not the model's own tokenizer."""
         ...
 
+    @property
+    def fingerprint(self) -> str:
+        """The same for tokenizers that count alike: a stored count holds for a tokenizer of its fingerprint."""
+        ...
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text, without special tokens."""
         ...

@@ -38,6 +38,14 @@ class UpgradeStep:
     blocks_readers_if: str = "SELECT false"
 
 
+def _lacks(schema: str, table: str, column: str) -> str:
+    """Query: whether the table exists without that column."""
+    return (
+        f"SELECT count(*) > 0 AND count(*) FILTER (column_name = '{column}') = 0 FROM duckdb_columns() "  # noqa: S608
+        f"WHERE database_name = 'lake' AND schema_name = '{schema}' AND table_name = '{table}'"
+    )
+
+
 UPGRADE_STEPS: tuple[UpgradeStep, ...] = (
     # To 2: the first lakes kept no estimates beside the answers and wrote larger row groups; and earlier installations
     # do not know `ledger.generations`, so they must not open a lake that may have it.
@@ -47,8 +55,12 @@ UPGRADE_STEPS: tuple[UpgradeStep, ...] = (
             "ALTER TABLE IF EXISTS ledger.completions ADD COLUMN IF NOT EXISTS estimated_completion_tokens BIGINT",
             f"CALL lake.set_option('parquet_row_group_size', {_ROW_GROUP_ROWS})",
         ),
-        "SELECT count(*) > 0 AND count(*) FILTER (column_name = 'estimated_prompt_tokens') = 0 FROM duckdb_columns() "
-        "WHERE database_name = 'lake' AND schema_name = 'ledger' AND table_name = 'completions'",
+        _lacks("ledger", "completions", "estimated_prompt_tokens"),
+    ),
+    # To 3: the seed did not say what had counted a document's tokens, so each strategy counted them again.
+    UpgradeStep(
+        ("ALTER TABLE IF EXISTS seed.curated_documents ADD COLUMN IF NOT EXISTS tokenizer_fingerprint VARCHAR",),
+        _lacks("seed", "curated_documents", "tokenizer_fingerprint"),
     ),
 )
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,18 @@ class LocalTokenizer:
         """The model's name."""
         return self._name
 
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the file: a name can come to stand for another model."""
+        return self._file_hash
+
+    @cached_property
+    def _file_hash(self) -> str:
+        try:
+            return blake2b(self._file.read_bytes(), digest_size=16).hexdigest()
+        except OSError as error:
+            raise SynthError(f"{self._file} cannot be read: {error}.", "Prepare the model's folder again.") from error
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text, without special tokens; a text that is remembered is not counted again."""
         return self._memory.counted(texts, self._count_in_batches)
@@ -95,7 +108,7 @@ class ServerTokenizer:
     def __init__(
         self,
         base_url: str,
-        model_name: str,
+        model: ServedModel,
         *,
         api_key: str | None = None,
         parallel: int = 8,
@@ -103,7 +116,7 @@ class ServerTokenizer:
         give_up_after_seconds: float = DEFAULT_RETRY.give_up_after_seconds,
     ) -> None:
         self._url = base_url.rstrip("/").removesuffix("/v1") + "/tokenize"
-        self._model_name = model_name
+        self._model = model
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._client = httpx.Client(headers=headers, timeout=httpx.Timeout(60.0, connect=5.0))
         self._parallel = parallel
@@ -114,7 +127,12 @@ class ServerTokenizer:
     @property
     def name(self) -> str:
         """The model's name."""
-        return self._model_name
+        return self._model.name
+
+    @property
+    def fingerprint(self) -> str:
+        """Name, origin and revision of the model that counts."""
+        return f"{self._model.name} {self._model.root or ''} {self._model.revision}"
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text, without special tokens; a text is asked for once."""
@@ -125,7 +143,7 @@ class ServerTokenizer:
             return list(pool.map(self._ask, texts))
 
     def _ask(self, text: str) -> int:
-        body = {"model": self._model_name, "prompt": text, "add_special_tokens": False}
+        body = {"model": self._model.name, "prompt": text, "add_special_tokens": False}
         try:
             response = self._post(body)
         except httpx.TransportError as error:
@@ -163,6 +181,11 @@ class ApproximateTokenizer:
         """Says that it is no model's own."""
         return "approximate (UTF-8 bytes / 4)"
 
+    @property
+    def fingerprint(self) -> str:
+        """That of no other tokenizer."""
+        return self.name
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Approximate number of tokens of each text."""
         return [-(-len(text.encode("utf-8", "surrogatepass")) // 4) for text in texts]
@@ -191,7 +214,7 @@ def resolve_tokenizer(
         if _HUB_NAME.fullmatch(name) and (file := _hub_file(name, model.revision)):
             return LocalTokenizer(file, model.name)
     if base_url:
-        server = ServerTokenizer(base_url, model.name, api_key=api_key, give_up_after_seconds=give_up_after_seconds)
+        server = ServerTokenizer(base_url, model, api_key=api_key, give_up_after_seconds=give_up_after_seconds)
         try:
             server.count_tokens(["one"])
         except ServerError:

@@ -20,6 +20,7 @@ from synth_assets.assets.obstacles import obstacles
 from synth_assets.assets.partition_rows import PARTITION_COLUMN, Item
 from synth_assets.assets.partition_runs import Event, materialize_partitions
 from synth_assets.assets.purchases import Purchases, stopped_with_the_step
+from synth_assets.assets.seed import CANDIDATE_COLUMNS, candidate
 from synth_assets.assets.table_metadata import definition_metadata
 from synth_assets.assets.versions import RootVersions, Versions, generation_of
 from synth_assets.core.buying_ahead import BuyingAhead, DocumentRequests
@@ -57,11 +58,11 @@ def strategy_fingerprint(code_version: str, model: ServedModel) -> str:
 
 def candidates(lake: Lake, curator_file: str) -> Iterator[SeedDocument]:
     """The documents of one file that strategies work on: candidates that no other row holds already."""
-    columns = ["document_id", "title", "text", "row_number", "is_duplicate", "is_candidate"]
-    for batch in lake.scan(CURATED_DOCUMENTS.name, columns=columns, where={PARTITION_COLUMN: curator_file}):
+    where = {PARTITION_COLUMN: curator_file}
+    for batch in lake.scan(CURATED_DOCUMENTS.name, columns=CANDIDATE_COLUMNS, where=where):
         for row in batch.to_pylist():
-            if row["is_candidate"] and not row["is_duplicate"]:
-                yield SeedDocument(row["document_id"], curator_file, row["title"] or "", row["text"], row["row_number"])
+            if document := candidate(row, curator_file):
+                yield document
 
 
 ONE_PROCESS_EXECUTORS = {dg.in_process_executor.name, "execute_in_process_executor"}

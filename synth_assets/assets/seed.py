@@ -21,7 +21,7 @@ from synth_assets.assets.versions import RootVersions
 from synth_assets.core.code_fingerprint import code_fingerprint
 from synth_assets.core.documents import CuratorDocument, read_curator_file
 from synth_assets.core.profile import CorpusProfile, ProfileAccumulator
-from synth_assets.core.request_planning import Drop
+from synth_assets.core.request_planning import Drop, SeedDocument
 from synth_assets.core.screening import Rejection, Screen, first_rejection
 from synth_assets.core.seen_documents import SeenDocuments
 from synth_assets.core.suitability import judge_suitability
@@ -93,12 +93,34 @@ def read_seed(
                 continue
             is_repeated = next(repeated)
             rejection = _rejection(item, screens)
-            row = _row(item, next(counts), is_repeated or item.document_id in elsewhere, rejection)
+            is_duplicate = is_repeated or item.document_id in elsewhere
+            row = _row(item, next(counts), tokenizer.fingerprint, is_duplicate, rejection)
             yield row
             if drop := _seed_drop(row, elsewhere.get(item.document_id), rejection):
                 yield drop
     if curator.version(curator_file, curator.file(curator_file)) != before:
         raise SynthError(f"{file.source} changed while it was read.", "Run again when its writer has finished.")
+
+
+CANDIDATE_COLUMNS = [
+    "document_id", "title", "text", "row_number", "token_count", "tokenizer_fingerprint", "is_duplicate",
+    "is_candidate",
+]  # fmt: skip
+
+
+def candidate(row: Mapping[str, Any], curator_file: str) -> SeedDocument | None:
+    """The document that strategies work on; None for a row that is no candidate, or that another row holds already."""
+    if row["is_duplicate"] or not row["is_candidate"]:
+        return None
+    return SeedDocument(
+        row["document_id"],
+        curator_file,
+        row["title"] or "",
+        row["text"],
+        row["row_number"],
+        row["token_count"],
+        row["tokenizer_fingerprint"],
+    )
 
 
 def owned_elsewhere(lake: Lake, curator_file: str, document_ids: list[str]) -> dict[str, str]:
@@ -134,7 +156,11 @@ def _rejection(document: CuratorDocument, screens: Sequence[Screen]) -> Rejectio
 
 
 def _row(
-    document: CuratorDocument, token_count: int, is_duplicate: bool, rejection: Rejection | None
+    document: CuratorDocument,
+    token_count: int,
+    tokenizer_fingerprint: str,
+    is_duplicate: bool,
+    rejection: Rejection | None,
 ) -> dict[str, Any]:
     is_unsuitable = rejection is not None and rejection.reason == "not_a_candidate"
     return {
@@ -152,6 +178,7 @@ def _row(
         "attribution": document.attribution,
         "char_count": len(document.text),
         "token_count": token_count,
+        "tokenizer_fingerprint": tokenizer_fingerprint,
         "is_duplicate": is_duplicate,
         "is_candidate": rejection is None,
         # Of an unsuitable document the form that makes it so.

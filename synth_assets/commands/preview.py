@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from synth_assets.assets.rephrased import request_planner, strategy_code_version
-from synth_assets.assets.seed import read_seed
+from synth_assets.assets.seed import candidate, read_seed
 from synth_assets.commands.opening import open_project
 from synth_assets.core.generation import RephrasedDocument, tabulate
 from synth_assets.core.request_planning import Drop, SeedDocument, planned_requests
@@ -67,8 +67,8 @@ def _candidates(project: Project, files: tuple[str, ...]) -> Iterator[SeedDocume
     screens = project.evaluation_sets.screens()
     for name in files or project.curator.files():
         for row in read_seed(project.curator, project.lake, project.rephraser, name, screens, is_alone=True):
-            if not isinstance(row, Drop) and row["is_candidate"] and not row["is_duplicate"]:
-                yield SeedDocument(row["document_id"], name, row["title"] or "", row["text"], row["row_number"])
+            if not isinstance(row, Drop) and (document := candidate(row, name)):
+                yield document
 
 
 def _show(console: Console, title: str, text: str) -> None:

@@ -35,6 +35,9 @@ class SeedDocument:
     title: str
     text: str
     row_number: int = 0
+    token_count: int | None = None
+    """Tokens of `text` by the tokenizer of that fingerprint, where somebody has counted them."""
+    tokenizer_fingerprint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class RequestPlanner:
         self.strategy = strategy
         self.model = model
         self._tokenizer = tokenizer
+        self._tokenizer_fingerprint = tokenizer.fingerprint
         self._generation_of = generation_of
         # Made once: of a wire model it takes a millisecond.
         self._response_schema = strategy.response_schema
@@ -109,16 +113,31 @@ class RequestPlanner:
         return self.plan_many([document])[0]
 
     def plan_many(self, documents: Sequence[SeedDocument]) -> list[PlannedDocument]:
-        """The same as `plan` of each document, in order; titles and texts are counted in one call for all of them."""
+        """The same as `plan` of each document, in order; titles and texts are counted in one call for all of them.
+
+        Texts that this tokenizer has counted when the seed was made are not counted again: 0.3 to 0.6 ms for 2 KB.
+        """
         titles = [document.title for document in documents]
         # The title is not counted yet, so this is the most that its text can have.
         budget = self._input_budget - self._prompt_tokens
-        wholes = [countable_whole(document.text, budget) for document in documents]
+        seed_counts = [self._seed_count(document) for document in documents]
+        wholes = [
+            countable_whole(document.text, budget) if known is None else None
+            for document, known in zip(documents, seed_counts, strict=True)
+        ]
         texts = titles + [whole for whole in wholes if whole is not None]
         counted = iter(self._tokenizer.count_tokens(texts) if texts else ())
         title_tokens = list(islice(counted, len(titles)))
-        whole_tokens = [None if whole is None else next(counted) for whole in wholes]
+        whole_tokens = [
+            known if whole is None else next(counted) for whole, known in zip(wholes, seed_counts, strict=True)
+        ]
         return list(map(self._plan_counted, documents, title_tokens, whole_tokens))
+
+    def _seed_count(self, document: SeedDocument) -> int | None:
+        """What the seed has counted, where it is this tokenizer's count of what a segment is made of."""
+        is_countable = document.text and not (document.text[0].isspace() or document.text[-1].isspace())
+        is_ours = document.tokenizer_fingerprint == self._tokenizer_fingerprint
+        return document.token_count if is_ours and is_countable else None
 
     def _plan_counted(self, document: SeedDocument, title_tokens: int, whole_tokens: int | None) -> PlannedDocument:
         strategy = self.strategy

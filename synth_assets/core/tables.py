@@ -57,6 +57,7 @@ CURATED_DOCUMENTS = TableSpec(
         attribution=_S,
         char_count=_I,
         token_count=_I,
+        tokenizer_fingerprint=_S,
         is_duplicate=_B,
         is_candidate=_B,
         rejection_reason=_S,

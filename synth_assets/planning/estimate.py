@@ -14,7 +14,7 @@ from resources.answer_lengths import BoughtTokens, bought_tokens
 from synth_assets.assets.keys import CURATED, JUDGE_SCORES, table_key
 from synth_assets.assets.measured import pace_of
 from synth_assets.assets.rephrased import candidates, request_planner
-from synth_assets.assets.seed import read_seed
+from synth_assets.assets.seed import candidate, read_seed
 from synth_assets.core.costing import cost_model
 from synth_assets.core.pace import Pace
 from synth_assets.core.request_planning import PlannedDocument, SeedDocument, planned_documents
@@ -120,10 +120,10 @@ def _documents(project: Project, files: Sequence[str], stale_seeds: set[str | No
             yield from candidates(project.lake, name)
             continue
         for row in read_seed(project.curator, project.lake, project.rephraser, name, project.evaluation_sets.screens()):
-            if isinstance(row, dict) and row["is_candidate"] and not row["is_duplicate"]:
-                if row["document_id"] not in seen:
-                    yield SeedDocument(row["document_id"], name, row["title"] or "", row["text"], row["row_number"])
-                seen.add(row["document_id"])
+            if isinstance(row, dict) and (document := candidate(row, name)):
+                if document.document_id not in seen:
+                    yield document
+                seen.add(document.document_id)
 
 
 def _chunks(documents: Iterator[PlannedDocument]) -> Iterator[list[PlannedDocument]]:

@@ -21,7 +21,7 @@ QUALITIES = ["coherence", "faithfulness", "information_density"]
 
 
 class WordTokenizer:
-    name = "words"
+    name = fingerprint = "words"
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(text.split()) for text in texts]

@@ -1,4 +1,5 @@
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,13 @@ class CountingTokenizer(FakeTokenizer):
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         self.calls.append(list(texts))
         return super().count_tokens(texts)
+
+
+class CharacterTokenizer(FakeTokenizer):
+    """Spaces count, too."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return list(map(len, texts))
 
 
 def a_strategy(**changes: Any) -> Strategy:
@@ -78,6 +86,46 @@ def test_documents_that_need_no_cutting_are_counted_in_one_call():
 
     assert [len(plan.segments) for plan in plans] == [1] * 20
     assert tokenizer.calls == [[f"Mill {number}" for number in range(20)] + [(SENTENCE * 2).strip()] * 20]
+
+
+def test_a_text_that_this_tokenizer_has_counted_for_the_seed_is_not_counted_again():
+    tokenizer = CountingTokenizer()
+    planner = RequestPlanner(a_strategy(), tokenizer, MODEL)
+    text = (SENTENCE * 2).strip()
+    [count] = FakeTokenizer().count_tokens([text])
+    tokenizer.calls.clear()
+
+    plan = planner.plan(replace(seed(text), token_count=count, tokenizer_fingerprint=tokenizer.fingerprint))
+
+    assert tokenizer.calls == [["Mill"]]
+    assert plan.segments[0].token_count == count
+
+
+@pytest.mark.parametrize(
+    ("text", "fingerprint"),
+    [
+        (SENTENCE * 2, "fake-word-tokenizer"),
+        ("\n" + SENTENCE.strip(), "fake-word-tokenizer"),
+        (SENTENCE.strip(), "another"),
+        (SENTENCE.strip(), None),
+    ],
+    ids=["space behind", "space before", "another tokenizer", "a seed that does not say"],
+)
+def test_a_count_of_something_else_is_not_taken(text, fingerprint):
+    counted = replace(seed(text), token_count=1, tokenizer_fingerprint=fingerprint)
+    planner = RequestPlanner(a_strategy(), FakeTokenizer(), MODEL)
+
+    assert planner.plan(counted).segments == planner.plan(seed(text)).segments
+
+
+@given(st.text(alphabet="ab. \n", max_size=3000))
+def test_segments_are_the_same_whether_the_seed_has_counted_or_not(text):
+    tokenizer = CharacterTokenizer()
+    planner = RequestPlanner(a_strategy(), tokenizer, MODEL)
+    [count] = tokenizer.count_tokens([text])
+    counted = replace(seed(text), token_count=count, tokenizer_fingerprint=tokenizer.fingerprint)
+
+    assert planner.plan(counted).requests == planner.plan(seed(text)).requests
 
 
 def test_no_documents_are_no_plans_and_no_count():

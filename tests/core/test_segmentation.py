@@ -16,7 +16,7 @@ PROSE = (
 
 
 class CountingTokenizer:
-    name = "counting"
+    name = fingerprint = "counting"
 
     def __init__(self, count: Callable[[str], int]) -> None:
         self._count = count

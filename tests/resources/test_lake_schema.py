@@ -111,6 +111,16 @@ def test_an_oldest_lake_is_upgraded_when_asked_for_or_written_to_and_keeps_every
     assert lake.query(ROW_GROUP_OPTION)["value"].to_pylist() == ["8192"]
 
 
+def test_a_seed_that_does_not_say_what_counted_its_tokens_keeps_its_rows_and_is_to_be_counted_again(lake: Lake) -> None:
+    lake.append("seed.curated_documents", pa.table({"document_id": ["d1"], "token_count": [7]}))
+    change(lake, "UPDATE meta.schema_version SET version = 2")
+    with pytest.raises(LakeError, match=r"schema version 2 .* Run `synth upgrade`"):
+        lake.has_table("seed.curated_documents")
+    lake.upgrade()
+    row = {"document_id": "d1", "token_count": 7, "tokenizer_fingerprint": None}
+    assert lake.read("seed.curated_documents").to_pylist() == [row]
+
+
 def test_an_older_lake_that_lacks_nothing_is_read_without_being_changed(lake: Lake) -> None:
     Ledger(lake).record([entry("k1")])
     change(lake, f"UPDATE meta.schema_version SET version = {OLDEST_VERSION}")

@@ -58,6 +58,34 @@ def test_a_text_is_given_to_the_library_once(tmp_path, monkeypatch):
     assert tokenizer.count_tokens([*TEXTS, "two"]) == [3, 0, 1, 4, 1]
 
 
+def test_tokenizers_that_count_alike_have_one_fingerprint_whatever_their_names(tmp_path):
+    here, there = write_tokenizer(tmp_path / "here"), write_tokenizer(tmp_path / "there")
+    first = LocalTokenizer(here / "tokenizer.json", "first").fingerprint
+
+    assert LocalTokenizer(there / "tokenizer.json", "second").fingerprint == first
+    (there / "tokenizer.json").write_text((there / "tokenizer.json").read_text() + "\n")
+    assert LocalTokenizer(there / "tokenizer.json", "first").fingerprint != first
+
+
+def test_a_served_models_fingerprint_tells_what_is_behind_its_name():
+    models = [
+        ServedModel("name", "1", root="/a"),
+        ServedModel("name", "2", root="/a"),
+        ServedModel("name", "1", root="/b"),
+        ServedModel("other", "1", root="/a"),
+    ]
+    tokenizers_of_servers = [ServerTokenizer("http://127.0.0.1:9", model) for model in models]
+
+    fingerprints = {tokenizer.fingerprint for tokenizer in [*tokenizers_of_servers, ApproximateTokenizer()]}
+
+    assert len(fingerprints) == len(models) + 1
+
+
+def test_a_tokenizer_file_that_is_gone_is_an_error_in_words(tmp_path):
+    with pytest.raises(SynthError, match=r"tokenizer\.json cannot be read"):
+        _ = LocalTokenizer(tmp_path / "tokenizer.json", "gone").fingerprint
+
+
 def test_the_folder_that_the_server_loaded_from_comes_first(tmp_path, no_hub):
     folder = write_tokenizer(tmp_path / "weights")
 
@@ -118,7 +146,7 @@ def test_the_server_counts_where_no_file_is_at_hand(tmp_path):
 
 def test_the_server_is_asked_once_for_each_text():
     with FakeServer() as server:
-        tokenizer = ServerTokenizer(server.base_url, "fake-model")
+        tokenizer = ServerTokenizer(server.base_url, ServedModel("fake-model"))
 
         assert tokenizer.count_tokens(["a b", "c", "a b"]) == [2, 1, 2]
         assert tokenizer.count_tokens(["c", "d e f"]) == [1, 3]
@@ -127,7 +155,7 @@ def test_the_server_is_asked_once_for_each_text():
 
 def test_the_memory_of_counts_is_bounded_and_keeps_what_was_used_last():
     with FakeServer() as server:
-        tokenizer = ServerTokenizer(server.base_url, "fake-model", cache_size=2)
+        tokenizer = ServerTokenizer(server.base_url, ServedModel("fake-model"), cache_size=2)
         tokenizer.count_tokens(["first"])
         tokenizer.count_tokens(["second"])
         tokenizer.count_tokens(["first"])
@@ -143,7 +171,7 @@ def test_the_memory_of_counts_is_bounded_and_keeps_what_was_used_last():
 def test_more_texts_than_the_memory_holds_are_counted_all_the_same():
     with FakeServer() as server:
         assert (
-            ServerTokenizer(server.base_url, "fake-model", cache_size=2).count_tokens(
+            ServerTokenizer(server.base_url, ServedModel("fake-model"), cache_size=2).count_tokens(
                 [f"text {place}" for place in range(10)]
             )
             == [2] * 10
@@ -152,7 +180,7 @@ def test_more_texts_than_the_memory_holds_are_counted_all_the_same():
 
 def test_a_server_that_goes_away_is_an_error_not_a_wrong_count():
     with FakeServer() as server:
-        tokenizer = ServerTokenizer(server.base_url, "fake-model")
+        tokenizer = ServerTokenizer(server.base_url, ServedModel("fake-model"))
         server.die()
 
         with pytest.raises(ServerUnreachableError, match="cannot be reached to count tokens"):
@@ -161,7 +189,7 @@ def test_a_server_that_goes_away_is_an_error_not_a_wrong_count():
 
 def test_a_server_without_tokenize_is_an_error():
     with FakeServer() as server, pytest.raises(ServerError, match="status 404"):
-        ServerTokenizer(server.base_url.replace("/v1", "/other"), "fake-model").count_tokens(["a"])
+        ServerTokenizer(server.base_url.replace("/v1", "/other"), ServedModel("fake-model")).count_tokens(["a"])
 
 
 @pytest.mark.parametrize("base_url", [None, "http://127.0.0.1:9/v1"])
