@@ -125,7 +125,6 @@ def build_project(settings: Settings, **overrides: Any) -> Project:
         return Purchaser(
             endpoint.generator,
             ledger,
-            # One batch waits while another is committed: `kill -9` loses at most two batches besides what is in flight.
             # A commit takes 30 ms whatever it holds, so a wide pipe needs large ones.
             lambda: LedgerWriter(ledger, batch_size=max(32, settings.max_parallel_requests)),
             open_claims=lambda: open_claims(address),

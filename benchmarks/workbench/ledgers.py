@@ -53,15 +53,15 @@ def fill_with_numbers(lake: Lake, answer_count: int) -> None:
             lake.append(COMPLETIONS, rows.cast(COMPLETIONS_SCHEMA))
 
 
-def buy_for_nothing(ledger: Ledger, requests: Iterable[PlannedRequest], model: ServedModel) -> int:
-    """Record the model server's answer to each request without asking it; how many there were."""
+def buy_for_nothing(ledger: Ledger, requests: Iterable[PlannedRequest], model: ServedModel, chars: int) -> int:
+    """Record so many characters of the model server's answer to each request, unasked; how many there were."""
     count = 0
     remaining = iter(requests)
     while part := list(islice(remaining, 4096)):
         ledger.record(
             [
                 LedgerEntry(
-                    Completion(planned.request.request_key, ANSWER, "stop", 600, 450),
+                    Completion(planned.request.request_key, ANSWER[:chars], "stop", 600, chars // 4),
                     planned.strategy,
                     planned.document_id,
                     planned.segment_index,
