@@ -46,7 +46,7 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("fixed 50 ms, 64 in flight", 0.05, 0.0, 64, 60, has_to_lead=True),
+    Setting("fixed 50 ms, 64 in flight", 0.05, 0.0, 64, 200, has_to_lead=True),
     Setting("1 to 4 s (log-normal), 256 in flight", 2.0, 0.35, 256, 10, has_to_lead=False),
 )
 
