@@ -39,9 +39,8 @@ class LedgerWriter:
     What waits is committed when it is `batch_size` entries or `batch_seconds` have passed since the first of them
     came, and on leaving, whatever the reason. During a commit two batches may gather, which are then committed
     together; a producer that is faster waits in `add`. So `kill -9` loses at most what comes in during two commits, and
-    never more than four batches of `batch_size`. An error of a commit is
-    raised to the producer by the `add` or `flush` that waits or comes next, and by leaving the context if the entries
-    cannot be committed then either.
+    never more than four batches of `batch_size`. An error of a commit is raised to the producer by the `add` or `flush`
+    that waits or comes next, and by leaving the context if the entries cannot be committed then either.
     """
 
     def __init__(self, ledger: _Recorder, batch_size: int = 64, batch_seconds: float = 2.0) -> None:
