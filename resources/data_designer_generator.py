@@ -15,7 +15,7 @@ from resources.lane_engine import EngineSettings, LaneEngine
 from resources.lanes import Stop
 from resources.model_call import DEFAULT_RETRY, RetryPolicy
 
-PULLED_FOR_A_LANE = 6
+_PULLED_FOR_A_LANE = 6
 """Requests that are pulled for each lane: the one in flight, and five that wait. At 64 lanes, 50 ms an answer and busy
 cores a look-up in the ledger takes up to 0.28 s, in which 300 are sent; with two for each lane the lanes ran empty."""
 
@@ -62,11 +62,11 @@ class DataDesignerGenerator:
     def generate(self, requests: Iterable[CompletionRequest]) -> Iterator[Completion]:
         """Yield exactly one completion for each request, in the order in which answers come.
 
-        `requests` is consumed in the caller's thread, and is at most PULLED_FOR_A_LANE times the lanes ahead of what
-        was yielded, so that neither a pause of the caller nor of `requests` drains the pipe. Closing the iterator ends
+        `requests` is consumed in the caller's thread, and is at most six times the lanes ahead of what was
+        yielded, so that neither a pause of the caller nor of `requests` drains the pipe. Closing the iterator ends
         all lanes and cuts off what is in flight. Raises ServerError when the engine cannot start.
         """
-        most_pending = PULLED_FOR_A_LANE * self._settings.lane_count
+        most_pending = _PULLED_FOR_A_LANE * self._settings.lane_count
         engine = self._open_engine(self._settings)
         # Before the first request is pulled: whoever stops from then on is heard.
         self._working.add(engine)

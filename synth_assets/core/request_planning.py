@@ -135,9 +135,8 @@ class RequestPlanner:
 
     def _seed_count(self, document: SeedDocument) -> int | None:
         """What the seed has counted, where it is this tokenizer's count of what a segment is made of."""
-        is_countable = document.text and not (document.text[0].isspace() or document.text[-1].isspace())
         is_ours = document.tokenizer_fingerprint == self._tokenizer_fingerprint
-        return document.token_count if is_ours and is_countable else None
+        return document.token_count if is_ours and document.text == document.text.strip() else None
 
     def _plan_counted(self, document: SeedDocument, title_tokens: int, whole_tokens: int | None) -> PlannedDocument:
         strategy = self.strategy
